@@ -1,0 +1,129 @@
+"""A Keras graph as plain values: every call of every layer in order, nested models opened.
+
+This is the one module that reads Keras' private graph attributes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from edgekit_converters.errors import ModelLoadError
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one layer: who, on which tensors, with which shapes (batch axis included)."""
+
+    layer: Any
+    path: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All calls in execution order; tensors are numbers."""
+
+    calls: tuple[Call, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def times_called(self) -> Counter[int]:
+        """How often each layer (by `id`) is called: more than once means shared."""
+        return Counter(id(call.layer) for call in self.calls)
+
+
+def is_model(layer: Any) -> bool:
+    """Whether the layer is itself a model whose graph can be opened."""
+    return isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional"
+
+
+def functional(model: Any) -> Any:
+    """The Functional graph behind a Sequential or Functional model.
+
+    Raises:
+        ModelLoadError: the model is subclassed or was never built.
+    """
+    if isinstance(model, keras.Sequential):
+        inner = model._functional
+        if inner is None:
+            raise ModelLoadError(
+                f"The Sequential model {model.name!r} has no input shape, so its layers have no "
+                "weights yet: start it with keras.Input(shape=…) and save it again."
+            )
+        return inner
+    if not hasattr(model, "_nodes_by_depth"):
+        raise ModelLoadError(
+            f"{model.name!r} is a subclassed model ({type(model).__name__}): its layers are hidden "
+            "in call() and cannot be rewritten. Rebuild it as a functional model: "
+            "x = keras.Input(shape=…); keras.Model(x, model.call(x)), and save that."
+        )
+    return model
+
+
+def read_graph(model: Any) -> Graph:
+    """Lists every layer call of a Sequential or Functional model, nested models opened."""
+    numbers = itertools.count()
+    root = functional(model)
+    tensors = {id(tensor): next(numbers) for tensor in root.inputs}
+    inputs = tuple(tensors[id(tensor)] for tensor in root.inputs)
+    calls = tuple(_calls(root, "", tensors, numbers))
+    return Graph(calls, inputs, tuple(tensors[id(tensor)] for tensor in root.outputs))
+
+
+def _calls(
+    model: Any, prefix: str, tensors: dict[int, int], numbers: Iterator[int]
+) -> Iterator[Call]:
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input or not node.operation:
+                continue
+            layer = node.operation
+            if is_model(layer) and (not isinstance(layer, keras.Sequential) or layer._functional):
+                inner = functional(layer)
+                scope = dict(
+                    zip(
+                        (id(tensor) for tensor in inner.inputs),
+                        (tensors[id(tensor)] for tensor in node.input_tensors),
+                        strict=True,
+                    )
+                )
+                yield from _calls(inner, f"{prefix}{layer.name}/", scope, numbers)
+                for outer, tensor in zip(node.outputs, inner.outputs, strict=True):
+                    tensors[id(outer)] = scope[id(tensor)]
+                continue
+            for tensor in node.outputs:
+                tensors[id(tensor)] = next(numbers)
+            yield Call(
+                layer=layer,
+                path=f"{prefix}{layer.name}",
+                inputs=tuple(tensors[id(tensor)] for tensor in node.input_tensors),
+                outputs=tuple(tensors[id(tensor)] for tensor in node.outputs),
+                input_shapes=tuple(tuple(tensor.shape) for tensor in node.input_tensors),
+                output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
+            )
+
+
+def input_keys(model: Any) -> list[str]:
+    """The file's input names; Keras numbers unnamed inputs anew in every process."""
+    return ["input"] if len(model.inputs) == 1 else [_plain(tensor.name) for tensor in model.inputs]
+
+
+def output_keys(model: Any) -> list[str]:
+    """The file's output names, unique."""
+    names = ["output"] if len(model.outputs) == 1 else [_plain(n) for n in model.output_names]
+    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)

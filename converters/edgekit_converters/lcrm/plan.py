@@ -1,0 +1,233 @@
+"""Which convolutions of a graph LCRM replaces, by what, and why it leaves the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import keras
+
+from edgekit_converters.complexity import macs, parameters, total_macs
+from edgekit_converters.errors import RewriteError
+from edgekit_converters.graph import Call, Graph
+from edgekit_converters.lcrm import rules
+from edgekit_converters.lcrm.rules import STYLES, Case, Convolution, Style, Substitute
+
+_SMALL_SHARE = 0.01
+_NORMALISATIONS = (
+    "BatchNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
+    "LayerScale",
+    "Normalization",
+    "PReLU",
+    "UnitNormalization",
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What LCRM does with one convolution. MACs are None where the graph leaves sizes open."""
+
+    path: str
+    layer_type: str
+    case: Case | None
+    substitute: Substitute | None
+    reason: str
+    parameters_before: int
+    parameters_after: int
+    macs_before: int | None
+    macs_after: int | None
+    share: float | None
+
+    @property
+    def verdict(self) -> str:
+        """In a plain word, whether the substitution will pay."""
+        if self.substitute is None:
+            return f"left: {self.reason}"
+        if self.macs_before is None or self.macs_after is None or self.share is None:
+            return "cannot say: the graph leaves sizes open"
+        saved = 1 - self.macs_after / self.macs_before
+        if saved <= 0:
+            return "no: it computes as much as before"
+        if self.share < _SMALL_SHARE:
+            return f"little: {saved:.0%} of a layer that is {self.share:.1%} of the model's MACs"
+        return f"yes: saves {saved * self.share:.0%} of the model's MACs"
+
+
+def plan_lcrm(
+    graph: Graph,
+    *,
+    style: Style = "equations",
+    where: tuple[str, ...] = (),
+    keep_ends: bool = True,
+) -> tuple[Decision, ...]:
+    """Decides for every convolution of the graph, in execution order.
+
+    `where` holds layer-path patterns (`*` and `?`); one that starts with `!` excludes. With
+    `keep_ends` the convolutions that read a model input, and those that feed a model output with no
+    layer with weights in between, stay (the paper's initial and final layers).
+
+    Raises:
+        RewriteError: unknown style, or a pattern that matches no convolution.
+    """
+    if style not in STYLES:
+        raise RewriteError(f"lcrm knows no style {style!r}; choose one of {', '.join(STYLES)}.")
+    convolutions = _unique(call for call in graph.calls if _holds_convolution(call.layer))
+    for pattern in where:
+        if not any(fnmatchcase(call.path, pattern.removeprefix("!")) for call in convolutions):
+            raise RewriteError(
+                f"lcrm(where={pattern!r}) matches no convolution of this model; it has "
+                f"{', '.join(call.path for call in convolutions) or 'none'}."
+            )
+    total, _ = total_macs(graph)
+    shared = {layer for layer, times in graph.times_called().items() if times > 1}
+    first, last = (_firsts(graph), _lasts(graph)) if keep_ends else (set(), set())
+    decisions = []
+    for call in convolutions:
+        left = (
+            _foreign(call.layer)
+            or ("excluded by where" if not _selected(call.path, where) else "")
+            or ("shared: the same weights serve several calls" if id(call.layer) in shared else "")
+            or ("first convolution" if id(call.layer) in first else "")
+            or ("last convolution: it makes the output" if id(call.layer) in last else "")
+        )
+        decisions.append(_left(call, left, total) if left else _replaced(call, style, total))
+    return tuple(decisions)
+
+
+def describe(call: Call) -> Convolution:
+    """A Conv2D call as the rules see it."""
+    layer = call.layer
+    space = slice(2, 4) if layer.data_format == "channels_first" else slice(1, 3)
+    channel_axis = 1 if layer.data_format == "channels_first" else -1
+    input_size, output_size = call.input_shapes[0][space], call.output_shapes[0][space]
+    return Convolution(
+        kernel=tuple(layer.kernel_size),
+        channels_in=int(call.input_shapes[0][channel_axis] or 0),
+        filters=layer.filters,
+        input_size=(input_size[0], input_size[1]),
+        output_size=(output_size[0], output_size[1]),
+        use_bias=layer.use_bias,
+    )
+
+
+def _replaced(call: Call, style: Style, total: int) -> Decision:
+    conv = describe(call)
+    case = rules.lcrm_case(conv.channels_in, conv.filters)
+    replacement = rules.substitute(conv.channels_in, conv.filters, style)
+    before, after = rules.convolution_macs(conv), rules.substitute_macs(conv, replacement)
+    deep = any(isinstance(layer, rules.Depthwise) for b in replacement.branches for layer in b)
+    strides = tuple(call.layer.strides)
+    fewer = rules.substitute_parameters(conv, replacement) < rules.convolution_parameters(conv)
+    if deep and strides[0] != strides[1]:
+        left = f"strides {strides}: a depthwise convolution needs equal strides"
+    elif not fewer:
+        left = f"{replacement} would have no fewer parameters"
+    else:
+        return Decision(
+            path=call.path,
+            layer_type=type(call.layer).__name__,
+            case=case,
+            substitute=replacement,
+            reason="",
+            parameters_before=rules.convolution_parameters(conv),
+            parameters_after=rules.substitute_parameters(conv, replacement),
+            macs_before=before,
+            macs_after=after,
+            share=before / total if before is not None and total else None,
+        )
+    return _left(call, left, total)
+
+
+def _left(call: Call, reason: str, total: int) -> Decision:
+    count, work = parameters(call.layer), macs(call)
+    standard = type(call.layer) is keras.layers.Conv2D and call.layer.groups == 1
+    conv = describe(call) if standard else None
+    return Decision(
+        path=call.path,
+        layer_type=type(call.layer).__name__,
+        case=rules.lcrm_case(conv.channels_in, conv.filters) if conv else None,
+        substitute=None,
+        reason=reason,
+        parameters_before=count,
+        parameters_after=count,
+        macs_before=work,
+        macs_after=work,
+        share=work / total if work is not None and total else None,
+    )
+
+
+def _foreign(layer: Any) -> str:
+    """Why this is no standard convolution that Algorithm 1 speaks of; empty if it is one."""
+    name = type(layer).__name__
+    if name.endswith("Transpose"):
+        return "transposed convolution"
+    if isinstance(layer, keras.layers.SeparableConv2D | keras.layers.DepthwiseConv2D):
+        return "already depthwise"
+    if isinstance(layer, keras.layers.Conv2D):
+        if type(layer) is not keras.layers.Conv2D:
+            return f"{name} is a class of its own: what it computes is not known"
+        if layer.groups > 1:
+            return f"grouped convolution ({layer.groups} groups)"
+        if tuple(layer.kernel_size) == (1, 1):
+            return "already pointwise"
+        return ""
+    if _is_convolution(layer):
+        return "not two-dimensional"
+    return f"inside {name}, which is not opened"
+
+
+def _is_convolution(layer: Any) -> bool:
+    base = keras.layers.Conv2D.__mro__[1]
+    deep = keras.layers.DepthwiseConv2D.__mro__[1]
+    separable = keras.layers.SeparableConv2D.__mro__[1]
+    turned = keras.layers.Conv2DTranspose.__mro__[1]
+    return isinstance(layer, base | deep | separable | turned)
+
+
+def _holds_convolution(layer: Any) -> bool:
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    return any(_is_convolution(inner) for inner in layer._flatten_layers())
+
+
+def _selected(path: str, where: tuple[str, ...]) -> bool:
+    chosen = [pattern for pattern in where if not pattern.startswith("!")]
+    refused = [pattern[1:] for pattern in where if pattern.startswith("!")]
+    inside = not chosen or any(fnmatchcase(path, pattern) for pattern in chosen)
+    return inside and not any(fnmatchcase(path, pattern) for pattern in refused)
+
+
+def _has_kernel(layer: Any) -> bool:
+    return bool(getattr(layer, "weights", ())) and type(layer).__name__ not in _NORMALISATIONS
+
+
+def _firsts(graph: Graph) -> set[int]:
+    untouched, found = set(graph.inputs), set()
+    for call in graph.calls:
+        if untouched.intersection(call.inputs):
+            if _has_kernel(call.layer):
+                found.add(id(call.layer))
+            else:
+                untouched.update(call.outputs)
+    return found
+
+
+def _lasts(graph: Graph) -> set[int]:
+    final, found = set(graph.outputs), set()
+    for call in reversed(graph.calls):
+        if final.intersection(call.outputs):
+            if _has_kernel(call.layer):
+                found.add(id(call.layer))
+            else:
+                final.update(call.inputs)
+    return found
+
+
+def _unique(calls: Any) -> list[Call]:
+    seen: dict[int, Call] = {}
+    for call in calls:
+        seen.setdefault(id(call.layer), call)
+    return list(seen.values())

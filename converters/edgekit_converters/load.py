@@ -1,0 +1,175 @@
+"""Keras models in: `.keras` and `.h5` of Keras 3 and 2, or a function that builds one."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from edgekit_converters import keras2
+from edgekit_converters.errors import ModelLoadError
+from edgekit_converters.graph import functional, read_graph
+from edgekit_converters.source import call_function, load_module, split_function
+
+_SUPPORTED = "a Keras .keras or .h5 file, or file.py:function that returns a model"
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a model file says of itself before anything in it is built."""
+
+    path: Path
+    keras_version: str
+    config: dict[str, Any]
+
+
+def load_model(
+    source: str | Path, *, custom_objects: str | Path | None = None, safe: bool = True
+) -> Any:
+    """Loads a Keras model as a Keras 3 model without compiling it.
+
+    Args:
+        source: `.keras` or `.h5` file of Keras 3 or Keras 2, or `file.py:function`.
+        custom_objects: Python file whose layers and functions the model needs.
+        safe: refuse files that carry code of their own (Lambda layers).
+
+    Raises:
+        ModelLoadError: with what to do, for anything that cannot be loaded or rewritten.
+    """
+    if custom_objects is not None:
+        _register(Path(custom_objects))
+    function = split_function(str(source))
+    if function is not None:
+        model = call_function(*function)
+        if not isinstance(model, keras.Model):
+            raise ModelLoadError(
+                f"{source} returned {type(model).__name__}, not a Keras 3 model; "
+                "return a keras.Model (built with `import keras`)."
+            )
+    else:
+        model = _load_file(_read(Path(source)), safe)
+    functional(model)
+    if not read_graph(model).calls:
+        raise ModelLoadError(f"The model in {source} has no layers; there is nothing to convert.")
+    return model
+
+
+def _read(path: Path) -> _File:
+    if path.is_dir():
+        raise ModelLoadError(
+            f"{path} is a folder; a SavedModel has lost its Keras layers and cannot be rewritten. "
+            f"Save the model with model.save('model.keras') and give {_SUPPORTED}."
+        )
+    if not path.is_file():
+        raise ModelLoadError(f"{path} does not exist; give {_SUPPORTED}.")
+    try:
+        if zipfile.is_zipfile(path):
+            return _read_zip(path)
+        if h5py.is_hdf5(path):
+            return _read_h5(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelLoadError(
+            f"{path} is damaged or cut short ({error}); copy or save it again."
+        ) from error
+    size = path.stat().st_size
+    raise ModelLoadError(
+        f"{path} ({size} bytes) is neither a Keras .keras file nor an HDF5 file, or it is cut "
+        f"short; give {_SUPPORTED}."
+    )
+
+
+def _read_zip(path: Path) -> _File:
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        if not {"config.json", "metadata.json"} <= names:
+            raise ModelLoadError(
+                f"{path} is a zip file but no Keras model (no config.json inside); "
+                f"give {_SUPPORTED}."
+            )
+        broken = archive.testzip()
+        if broken is not None:
+            raise ModelLoadError(f"{path} is damaged (its {broken} fails); save it again.")
+        metadata = json.loads(archive.read("metadata.json"))
+        config = json.loads(archive.read("config.json"))
+    return _File(path, str(metadata.get("keras_version", "3")), config)
+
+
+def _read_h5(path: Path) -> _File:
+    with h5py.File(path, "r") as archive:
+        if "model_config" not in archive.attrs:
+            raise ModelLoadError(
+                f"{path} holds weights but no architecture; save the whole model with "
+                "model.save('model.keras'), or build it in file.py:function and load the weights "
+                "there."
+            )
+        config = json.loads(archive.attrs["model_config"])
+        version = archive.attrs.get("keras_version", "2")
+    return _File(path, version.decode() if isinstance(version, bytes) else str(version), config)
+
+
+def _load_file(file: _File, safe: bool) -> Any:
+    lambdas = _lambda_layers(file.config)
+    if safe and lambdas:
+        raise ModelLoadError(
+            f"{file.path} carries Python code in Lambda layer {lambdas[0]!r}, and loading it would "
+            "run that code. If you trust the file's source, pass --unsafe (safe=False); better, "
+            "replace the Lambda by a layer class."
+        )
+    try:
+        if file.keras_version.startswith(("1", "2")):
+            return keras2.load(file.path, safe)
+        return keras.models.load_model(file.path, compile=False, safe_mode=safe)
+    except (TypeError, ValueError, KeyError, ImportError, AttributeError, OSError) as error:
+        raise ModelLoadError(_explain(file, error)) from error
+
+
+def _explain(file: _File, error: Exception) -> str:
+    text = str(error)
+    missing = (
+        re.search(r"Could not locate (?:class|function) '([^']+)'", text)
+        or re.search(r"Unknown (?:layer|object|metric|function|\w+ function): '?([\w>]+)'?", text)
+        or re.search(r"Could not find (?:class|function) '?(\w+)", text)
+    )
+    if missing:
+        return (
+            f"{file.path} uses {missing[1]!r}, which Keras does not know; pass the Python file "
+            "that defines it with --custom-objects FILE.py (custom_objects=…)."
+        )
+    first = next((line.strip() for line in text.splitlines() if line.strip()), repr(error))
+    return (
+        f"{file.path} (Keras {file.keras_version}) cannot be loaded by Keras {keras.__version__}: "
+        f"{first[:300]} If the file was not cut short, save it again where it was made, with "
+        "model.save('model.keras')."
+    )
+
+
+def _lambda_layers(config: Any) -> list[str]:
+    if isinstance(config, dict):
+        inner = [name for value in config.values() for name in _lambda_layers(value)]
+        if config.get("class_name") in {"Lambda", "__lambda__"}:
+            settings = config.get("config")
+            name = settings.get("name") if isinstance(settings, dict) else None
+            return [str(name or config.get("name") or "lambda"), *inner]
+        return inner
+    if isinstance(config, list):
+        return [name for value in config for name in _lambda_layers(value)]
+    return []
+
+
+def _register(path: Path) -> None:
+    """Makes every class and function defined in the file known to Keras, by its name."""
+    module = load_module(path)
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+    if not own:
+        raise ModelLoadError(f"{path} defines no class or function to register with Keras.")
+    keras.saving.get_custom_objects().update(own)

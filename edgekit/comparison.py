@@ -1,0 +1,94 @@
+"""The result of a comparison as values: rows of recipe x board, and what led to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgekit_device.number import Number
+
+SCHEMA = "edgekit.comparison/1"
+
+COLUMNS: dict[str, str] = {
+    "accuracy": "accuracy",
+    "parameters": "parameters",
+    "macs": "MACs",
+    "file_bytes": "file (bytes)",
+    "gzip_bytes": "gzip -9 (bytes)",
+    "latency_p50_ms": "latency p50 (ms)",
+    "peak_rss_bytes": "peak RSS (bytes)",
+    "energy_j": "energy/inference (J)",
+}
+"""The numeric columns of a row, in table order, with their headings."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on one board; a column that could not be had is an unavailable `Number`."""
+
+    recipe: str
+    board: str
+    file: str
+    accuracy: Number
+    parameters: Number
+    macs: Number
+    file_bytes: Number
+    gzip_bytes: Number
+    latency_p50_ms: Number
+    peak_rss_bytes: Number
+    energy_j: Number
+    pareto: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class LayerSaving:
+    """What one pass did, or did not do, to one convolution."""
+
+    layer: str
+    case: str
+    action: str
+    parameters_before: int
+    parameters_after: int
+    macs_before: int
+    macs_after: int
+    substituted: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe: what it changed, what it left with the reason, how it trained."""
+
+    recipe: str
+    name: str
+    seconds: float
+    epochs: int
+    history: dict[str, list[float]] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to try next, with the exact command (empty where there is none)."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows of one comparison with their evidence: stages, per-layer savings, board records."""
+
+    model: str
+    data: str
+    created: str
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    rows: tuple[Row, ...]
+    layers: tuple[LayerSaving, ...]
+    stages: tuple[Stage, ...]
+    records: tuple[dict[str, Any], ...]
+    advice: tuple[Advice, ...]
+    notes: tuple[str, ...] = ()
