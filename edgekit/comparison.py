@@ -50,8 +50,8 @@ class LayerSaving:
     action: str
     parameters_before: int
     parameters_after: int
-    macs_before: int
-    macs_after: int
+    macs_before: int | None
+    macs_after: int | None
     substituted: bool
 
 

@@ -24,6 +24,12 @@ _FREE = (
 )  # fmt: skip
 """Layers without a sum of products, or (normalisations) one multiply that conversion folds away."""
 
+_PRODUCTS = (
+    "Conv", "ConvTranspose", "Correlate", "DepthwiseConv", "Dot", "DotProductAttention", "Einsum",
+    "Inner", "Matmul", "Outer", "SeparableConv", "Tensordot", "Vdot",
+)  # fmt: skip
+"""Bare operations that sum products of tensors; the kit does not count them."""
+
 
 def parameters(layer: Any) -> int:
     """Number of weights, trainable or not."""
@@ -71,7 +77,7 @@ def total_macs(graph: Graph) -> tuple[int, tuple[str, ...]]:
 
 
 def _multiplies_tensors(operation: Any) -> bool:
-    return type(operation).__name__ in {"Matmul", "Einsum", "Dot", "Tensordot", "Inner", "Outer"}
+    return type(operation).__name__ in _PRODUCTS
 
 
 def _positions(shape: Shape, channels_last: bool) -> int | None:

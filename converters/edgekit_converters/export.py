@@ -109,6 +109,13 @@ def export_tflite(
     )
 
 
+def note_task(exported: Exported, task: dict[str, Any]) -> None:
+    """Adds to the manifest what the file scored on its task, once that is known."""
+    manifest = json.loads(exported.manifest.read_text())
+    manifest["task"] = task
+    _write(exported.manifest, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
 def _check_samples(model: Any, quantize: Quantize, given: list[Any] | None) -> list[Any]:
     needs = quantize.scheme in ("int8", "int16x8")
     if given is None and needs:

@@ -6,6 +6,7 @@ This is the one module that reads Keras' private graph attributes.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,8 +45,15 @@ class Graph:
 
 
 def is_model(layer: Any) -> bool:
-    """Whether the layer is itself a model whose graph can be opened."""
-    return isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional"
+    """Whether the layer is itself a model whose graph can be opened.
+
+    A class of the user's own counts as long as it only builds a functional model: one with a call()
+    of its own does something that the graph does not show.
+    """
+    functional = [cls for cls in type(layer).__mro__ if cls.__name__ == "Functional"]
+    return isinstance(layer, keras.Sequential) or (
+        bool(functional) and type(layer).call is functional[0].call
+    )
 
 
 def functional(model: Any) -> Any:
@@ -62,7 +70,7 @@ def functional(model: Any) -> Any:
                 "weights yet: start it with keras.Input(shape=…) and save it again."
             )
         return inner
-    if not hasattr(model, "_nodes_by_depth"):
+    if not is_model(model):
         raise ModelLoadError(
             f"{model.name!r} is a subclassed model ({type(model).__name__}): its layers are hidden "
             "in call() and cannot be rewritten. Rebuild it as a functional model: "
@@ -115,15 +123,15 @@ def _calls(
 
 
 def input_keys(model: Any) -> list[str]:
-    """The file's input names; Keras numbers unnamed inputs anew in every process."""
-    return ["input"] if len(model.inputs) == 1 else [_plain(tensor.name) for tensor in model.inputs]
+    """The file's input names, unique; Keras numbers unnamed inputs anew in every process."""
+    return _unique(["input"] if len(model.inputs) == 1 else [t.name for t in model.inputs])
 
 
 def output_keys(model: Any) -> list[str]:
     """The file's output names, unique."""
-    names = ["output"] if len(model.outputs) == 1 else [_plain(n) for n in model.output_names]
+    return _unique(["output"] if len(model.outputs) == 1 else model.output_names)
+
+
+def _unique(given: list[str]) -> list[str]:
+    names = [re.sub(r"\W", "_", name) for name in given]
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
-
-
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)

@@ -73,7 +73,9 @@ def _read(path: Path) -> _File:
             return _read_zip(path)
         if h5py.is_hdf5(path):
             return _read_h5(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except ModelLoadError:
+        raise
+    except Exception as error:  # h5py and zipfile meet damage with errors of many kinds
         raise ModelLoadError(
             f"{path} is damaged or cut short ({error}); copy or save it again."
         ) from error
@@ -125,7 +127,9 @@ def _load_file(file: _File, safe: bool) -> Any:
         if file.keras_version.startswith(("1", "2")):
             return keras2.load(file.path, safe)
         return keras.models.load_model(file.path, compile=False, safe_mode=safe)
-    except (TypeError, ValueError, KeyError, ImportError, AttributeError, OSError) as error:
+    except ModelLoadError:
+        raise
+    except Exception as error:  # so do Keras' readers, and the user's own layers
         raise ModelLoadError(_explain(file, error)) from error
 
 

@@ -91,6 +91,13 @@ def classification_objective(model: Any, classes: int) -> Objective:
     return Objective("sparse_categorical_crossentropy", from_logits=activation != "softmax")
 
 
+def set_seed(seed: int, deterministic: bool = False) -> None:
+    """Seeds Python, NumPy and TensorFlow; `deterministic` also orders TensorFlow's operations."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
 def fine_tune(
     model: Any,
     train: tuple[Any, Any],
@@ -106,9 +113,7 @@ def fine_tune(
     """
     if training.epochs == 0:
         return Trained(0, 0, {})
-    keras.utils.set_random_seed(training.seed)
-    if training.deterministic:
-        tf.config.experimental.enable_op_determinism()
+    set_seed(training.seed, training.deterministic)
     losses: dict[str, Any] = {
         "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
         "binary_crossentropy": keras.losses.BinaryCrossentropy,

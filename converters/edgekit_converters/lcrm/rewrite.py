@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import functional, is_model, read_graph
 from edgekit_converters.lcrm.plan import Decision, plan_lcrm
 from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute
@@ -31,21 +32,31 @@ def apply_lcrm(
     plan = plan_lcrm(graph, style=style, where=where, keep_ends=keep_ends)
     shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
-    return _rewrite(model, "", chosen, shapes), plan
+    return _rewrite(model, "", chosen, shapes, {}), plan
 
 
-def _rewrite(model: Any, prefix: str, chosen: dict[str, Substitute], shapes: dict[str, Any]) -> Any:
+def _rewrite(
+    model: Any,
+    prefix: str,
+    chosen: dict[str, Substitute],
+    shapes: dict[str, Any],
+    copies: dict[int, Any],
+) -> Any:
+    """`copies` (by `id` of the layer) spans nested models: what they share stays shared."""
     kept: list[tuple[Any, Any]] = []
     replaced: dict[int, tuple[Any, str]] = {}
 
     def clone(layer: Any) -> Any:
         path = f"{prefix}{layer.name}"
-        if is_model(layer):
-            return _rewrite(layer, f"{path}/", chosen, shapes)
-        copy = type(layer).from_config(layer.get_config())
+        if id(layer) not in copies:
+            if is_model(layer):
+                copies[id(layer)] = _rewrite(layer, f"{path}/", chosen, shapes, copies)
+            else:
+                copies[id(layer)] = _copy_layer(layer, path)
+        copy = copies[id(layer)]
         if path in chosen:
             replaced[id(copy)] = (layer, path)
-        elif isinstance(layer, keras.layers.Layer):
+        elif isinstance(layer, keras.layers.Layer) and not is_model(layer):
             kept.append((layer, copy))
         return copy
 
@@ -61,6 +72,17 @@ def _rewrite(model: Any, prefix: str, chosen: dict[str, Substitute], shapes: dic
     return result
 
 
+def _copy_layer(layer: Any, path: str) -> Any:
+    try:
+        return type(layer).from_config(layer.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise RewriteError(
+            f"The layer {path!r} ({type(layer).__name__}) cannot be copied from its configuration; "
+            "give its class a get_config() that holds every argument of its __init__, which has to "
+            f"take **kwargs. Keras says: {str(error).strip().splitlines()[-1][:200]}"
+        ) from error
+
+
 def build_substitute(conv: Any, replacement: Substitute, input_shape: Any) -> Any:
     """A function tensor -> tensor that applies the replacement of `conv` with fresh layers."""
     axis = 1 if conv.data_format == "channels_first" else -1
@@ -74,10 +96,13 @@ def build_substitute(conv: Any, replacement: Substitute, input_shape: Any) -> An
         if single:
             return outputs[0]
         joined = keras.layers.Concatenate(axis=axis, name=f"{conv.name}_concat")(outputs)
-        if conv.activation is keras.activations.linear:
+        if conv.activation is keras.activations.linear and conv.activity_regularizer is None:
             return joined
         return keras.layers.Activation(
-            conv.activation, dtype=conv.dtype_policy, name=f"{conv.name}_activation"
+            conv.activation,
+            activity_regularizer=conv.activity_regularizer,
+            dtype=conv.dtype_policy,
+            name=f"{conv.name}_activation",
         )(joined)
 
     return apply

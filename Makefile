@@ -1,0 +1,57 @@
+# Everything happens in .venv/; each target sets up what it needs and repeats cheaply.
+PYTHON ?= python3
+BIN := .venv/bin
+TFLITE := .venv/agents/tflite-runtime
+PROJECTS := pyproject.toml converters/pyproject.toml device/pyproject.toml
+
+# tflite-runtime has wheels up to Python 3.11; where there is none, its tests are left out.
+OLD_PYTHON := $(shell for p in $(PYTHON) python3.11 python3.10; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
+	2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test quick check wheels clean
+help:
+	@echo "make demo    the whole way on handwritten digits, in minutes"
+	@echo "make test    linters, type checker and all tests"
+	@echo "make quick   the tests that take seconds"
+	@echo "make check   linters and type checker alone"
+	@echo "make wheels  the three distributions, into dist/"
+	@echo "make clean   remove .venv/ and dist/"
+
+demo: .venv/ready
+	$(BIN)/edgekit demo
+
+test: check .venv/ready $(if $(OLD_PYTHON),$(TFLITE)/ready)
+	$(BIN)/python -m pytest
+	$(if $(OLD_PYTHON),$(TFLITE)/bin/python -m pytest tests/device)
+
+quick: .venv/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+wheels: .venv/ready
+	rm -rf dist
+	for project in device converters .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit; done
+
+.venv/ready: $(PROJECTS) constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "EdgeKit needs Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e './device[litert]' -e ./converters -e '.[dev]'
+	touch $@
+
+$(TFLITE)/ready: device/pyproject.toml constraints-tflite-runtime.txt | .venv/ready
+	$(OLD_PYTHON) -m venv $(TFLITE)
+	$(TFLITE)/bin/python -m pip install -q -c constraints-tflite-runtime.txt \
+		-e './device[tflite-runtime]' pytest hypothesis
+	touch $@
+
+clean:
+	rm -rf .venv dist

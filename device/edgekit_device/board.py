@@ -1,0 +1,177 @@
+"""A board profile: what is published about a board, validated once when it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit_device.errors import BoardProfileError
+
+SCHEMA = "edgekit.board/1"
+
+
+@dataclass(frozen=True)
+class Power:
+    """One published power model of the whole board: watts at idle and with all cores busy."""
+
+    idle_w: float
+    full_load_w: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The board's cores; peaks are multiply-accumulates per cycle of one core."""
+
+    core: str
+    peak_macs_per_cycle_fp32: float | None
+    peak_macs_per_cycle_int8: float | None
+    l2_bytes: float | None
+    memory_bandwidth_bytes_per_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BoardProfile:
+    """What is published about a board; `memory_bytes` are the sizes that it is sold with.
+
+    `sources` says for every number (`cpu.l2_bytes` is the key of a nested one) where it is from.
+    """
+
+    name: str
+    description: str
+    architecture: str
+    device_tree_models: tuple[str, ...]
+    cores: int
+    clock_hz: float
+    memory_bytes: tuple[float, ...]
+    cpu: Cpu
+    power: tuple[Power, ...]
+    sources: Mapping[str, str]
+
+
+def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
+    """Build a profile from a parsed TOML file.
+
+    Raises:
+        BoardProfileError: names the file, the key, the value and the rule that it breaks.
+    """
+    table = _Table(file, "", data)
+    if table.take("schema") != SCHEMA:
+        raise table.broken("schema", data.get("schema"), f"must be {SCHEMA!r}")
+    cpu = table.table("cpu")
+    profile = BoardProfile(
+        name=table.text("name"),
+        description=table.text("description"),
+        architecture=table.text("architecture"),
+        device_tree_models=table.texts("device_tree_models"),
+        cores=table.whole("cores", 1, 1024),
+        clock_hz=table.number("clock_hz", 1e6, 1e11),
+        memory_bytes=table.numbers("memory_bytes", 1e6, 1e13),
+        cpu=Cpu(
+            core=cpu.text("core"),
+            peak_macs_per_cycle_fp32=cpu.optional("peak_macs_per_cycle_fp32", 0.01, 1e4),
+            peak_macs_per_cycle_int8=cpu.optional("peak_macs_per_cycle_int8", 0.01, 1e4),
+            l2_bytes=cpu.optional("l2_bytes", 1e3, 1e9),
+            memory_bandwidth_bytes_per_s=cpu.numbers("memory_bandwidth_bytes_per_s", 1e6, 1e13),
+        ),
+        power=tuple(_power(entry) for entry in table.tables("power")),
+        sources=_sources(table.table("sources"), data),
+    )
+    cpu.nothing_left()
+    table.nothing_left()
+    return profile
+
+
+def _power(entry: _Table) -> Power:
+    idle_w = entry.number("idle_w", 0, 1e4)
+    power = Power(idle_w, entry.number("full_load_w", idle_w, 1e4), entry.text("source"))
+    entry.nothing_left()
+    return power
+
+
+def _sources(table: _Table, data: Mapping[str, Any]) -> dict[str, str]:
+    """Require a source for every number of the profile, and for nothing else."""
+    nested = {f"cpu.{key}": value for key, value in data["cpu"].items()}
+    numbers = {
+        key
+        for key, value in {**data, **nested}.items()
+        if not isinstance(value, str | dict) and key not in ("power", "device_tree_models")
+    }
+    sources = {key: table.text(key) for key in sorted(numbers)}
+    table.nothing_left()
+    return sources
+
+
+class _Table:
+    """A TOML table that is read key by key and knows what was not read."""
+
+    def __init__(self, file: str, prefix: str, data: object) -> None:
+        self._file, self._prefix = file, prefix
+        if not isinstance(data, Mapping):
+            raise self.broken("", data, "must be a table")
+        self._left = dict(data)
+
+    def broken(self, key: str, value: object, rule: str) -> BoardProfileError:
+        name = f"{self._prefix}{key}".rstrip(".")
+        return BoardProfileError(f"{self._file}: {name}: {rule}. Received: {value!r}")
+
+    def take(self, key: str) -> object:
+        if key not in self._left:
+            raise self.broken(key, None, "is missing")
+        return self._left.pop(key)
+
+    def text(self, key: str) -> str:
+        value = self.take(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.broken(key, value, "must be text")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.take(key)
+        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+            raise self.broken(key, value, "must be a list of texts")
+        return tuple(value)
+
+    def number(self, key: str, least: float, most: float) -> float:
+        value = self.take(key)
+        self._in_range(key, value, least, most)
+        return value  # type: ignore[return-value]
+
+    def optional(self, key: str, least: float, most: float) -> float | None:
+        return self.number(key, least, most) if key in self._left else None
+
+    def whole(self, key: str, least: int, most: int) -> int:
+        value = self.number(key, least, most)
+        if not isinstance(value, int):
+            raise self.broken(key, value, "must be a whole number")
+        return value
+
+    def numbers(self, key: str, least: float, most: float) -> tuple[float, ...]:
+        if key not in self._left:
+            return ()
+        value = self.take(key)
+        if not isinstance(value, list) or not value:
+            raise self.broken(key, value, "must be a list of numbers, or left out if unknown")
+        for entry in value:
+            self._in_range(key, entry, least, most)
+        return tuple(value)
+
+    def table(self, key: str) -> _Table:
+        return _Table(self._file, f"{self._prefix}{key}.", self.take(key))
+
+    def tables(self, key: str) -> list[_Table]:
+        value = self._left.pop(key, [])
+        if not isinstance(value, list):
+            raise self.broken(key, value, f"must be an array of tables, [[{key}]]")
+        return [_Table(self._file, f"{key}[{i}].", entry) for i, entry in enumerate(value)]
+
+    def nothing_left(self) -> None:
+        for key, value in self._left.items():
+            raise self.broken(key, value, "is not a key of this schema")
+
+    def _in_range(self, key: str, value: object, least: float, most: float) -> None:
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type,operator]
+            raise self.broken(key, value, f"must be a number from {least:g} to {most:g}")

@@ -1,0 +1,123 @@
+"""The command line: `edgekit-agent profile` and `edgekit-agent info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from edgekit_device.codec import encode
+from edgekit_device.errors import EdgeKitDeviceError
+from edgekit_device.machine import read_machine
+from edgekit_device.profile import profile_models
+from edgekit_device.profiles import board_here
+from edgekit_device.progress import Event, Progress, silent
+from edgekit_device.result import agent
+from edgekit_device.runtime import installed
+from edgekit_device.settings import RUNTIME_CHOICES, Settings
+from edgekit_device.summary import machine_text, record_text
+from edgekit_device.version import __version__
+
+OK, FAILED_MODEL, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_DEFAULTS = Settings()
+
+_NUMBERS = (
+    ("--threads", "threads", "threads of the runtime"),
+    ("--runs", "runs", "least number of timed runs"),
+    ("--seconds", "seconds", "least duration of the timed runs"),
+    ("--warmup", "warmup", "first runs, reported apart"),
+    ("--rounds", "rounds", "rounds, in each of which every model does its share"),
+    ("--idle-seconds", "idle_seconds", "duration of the idle baseline, 0: none"),
+    ("--sample-interval", "sample_interval_s", "seconds between samples, 0: none"),
+    ("--timeout", "timeout_s", "seconds after which an answer counts as missing"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Exit codes: 0 when all went well, 1 when a model gave an error record, 2 when the command
+    could not be obeyed.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _info(options) if options.command == "info" else _profile(options)
+    except EdgeKitDeviceError as error:
+        if options.debug:
+            raise
+        print(f"edgekit-agent: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("edgekit-agent: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _profile(options: argparse.Namespace) -> int:
+    names = [field.name for field in fields(Settings)]
+    settings = Settings(**{name: getattr(options, name) for name in names})
+    records = profile_models(options.models, settings, progress=_PROGRESS[options.progress])
+    if options.json:
+        print(json.dumps([record.to_json() for record in records], allow_nan=False))
+    else:
+        print("\n\n".join(record_text(record) for record in records))
+    return OK if all(record.status == "ok" for record in records) else FAILED_MODEL
+
+
+def _info(options: argparse.Namespace) -> int:
+    board, runtimes = board_here(options.profile, Path("/")), installed()
+    machine = read_machine(Path("/"), board.profile.name if board.profile else None)
+    if options.json:
+        facts = {"agent": agent(), "machine": machine, "runtimes": runtimes, "board": board}
+        print(json.dumps({name: encode(value) for name, value in facts.items()}, allow_nan=False))
+    else:
+        print(machine_text(machine, runtimes, board))
+    return OK
+
+
+def _tell_json(event: Event) -> None:
+    print(json.dumps(event.to_json()), file=sys.stderr, flush=True)
+
+
+def _tell_text(event: Event) -> None:
+    print(event, file=sys.stderr, flush=True)
+
+
+_PROGRESS: dict[str, Progress] = {"text": _tell_text, "json": _tell_json, "none": silent}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "edgekit-agent", description="Run TFLite models on this machine and record what they cost."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--profile", metavar="NAME|FILE", help="board profile (default: recognise)")
+    common.add_argument("--json", action="store_true", help="write JSON to standard output")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands.add_parser("info", parents=[common], help="this machine, its runtimes, its profile")
+    profile = commands.add_parser(
+        "profile",
+        parents=[common],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="profile models, in turns",
+        description="Several models take turns in rounds, so that drift of the machine hits all "
+        "alike. Runs and seconds are the least per model, over all rounds.",
+    )
+    profile.add_argument("models", nargs="+", metavar="MODEL", help="a .tflite file")
+    profile.add_argument(
+        "--runtime", choices=RUNTIME_CHOICES, default=_DEFAULTS.runtime, help="TFLite runtime"
+    )
+    for flag, name, what in _NUMBERS:
+        default = getattr(_DEFAULTS, name)
+        profile.add_argument(
+            flag, dest=name, type=type(default), default=default, metavar="N", help=what
+        )
+    profile.add_argument(
+        "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
+    )
+    return parser

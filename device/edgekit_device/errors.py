@@ -1,0 +1,30 @@
+"""The errors of the agent: one base class, so that a caller can catch all of them."""
+
+
+class EdgeKitDeviceError(Exception):
+    """Something a person can mend; the message names the thing, the value, the rule, a way out."""
+
+
+class UsageError(EdgeKitDeviceError):
+    """A setting that cannot be obeyed."""
+
+
+class RuntimeMissingError(EdgeKitDeviceError):
+    """No usable TFLite runtime in the agent's environment."""
+
+
+class BoardProfileError(EdgeKitDeviceError):
+    """A board profile that cannot be found or breaks a rule of its schema."""
+
+
+class RecordError(EdgeKitDeviceError):
+    """A number or a record that breaks a rule of its schema."""
+
+
+class ModelError(EdgeKitDeviceError):
+    """One model cannot be profiled; it becomes an error record and the others go on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """Keep `kind`, a word for programs, beside the message for people."""
+        super().__init__(message)
+        self.kind = kind

@@ -1,0 +1,114 @@
+"""From what was measured to the record."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from edgekit_device.energy import energy_j, power_above_idle_w, power_w
+from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
+from edgekit_device.number import Number
+from edgekit_device.profiles import Board
+from edgekit_device.record import Agent, Failure, Idle, Machine, Record, Runtime
+from edgekit_device.settings import Settings
+from edgekit_device.subject import Subject
+from edgekit_device.tally import Tally
+from edgekit_device.version import __version__
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What all models of one session share."""
+
+    settings: Settings
+    machine: Machine
+    board: Board
+    runtime: Runtime
+    idle: Idle
+
+
+def agent() -> Agent:
+    """Describe this agent."""
+    return Agent(__version__, platform.python_version())
+
+
+def record(subject: Subject, around: Circumstances) -> Record:
+    """Write down one model's run, or why it failed."""
+    failure = subject.failure
+    numbers = _numbers(subject, around) if failure is None else _no_numbers(failure)
+    return Record(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        agent=agent(),
+        machine=around.machine,
+        runtime=around.runtime,
+        threads=around.settings.threads,
+        model=subject.model,
+        status="ok" if failure is None else "error",
+        error=failure,
+        golden=subject.golden,
+        settings=around.settings.plan,
+        idle=around.idle,
+        **numbers,
+    )
+
+
+def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
+    shares = subject.shares
+    rounds = [share.tally for share in shares]
+    every = Tally.merged(rounds)
+    latency = latency_ms(rounds)
+    cores = sum(share.cpu_ns for share in shares) / sum(share.wall_ns for share in shares)
+    own_utilisation = Number.measured(min(cores / around.machine.cores, 1.0))
+    machine_utilisation = subject.busy.utilisation("give --seconds more")
+    return {
+        "load_ms": Number.measured(subject.load_ms),
+        "warmup_ms": tuple(subject.warmup_ms),
+        "runs": every.runs,
+        "latency_ms": latency,
+        "throughput_per_s": Number.measured(every.runs / every.total_ns * 1e9),
+        "cpu_utilisation": own_utilisation,
+        "cpu_cores": Number.measured(cores),
+        "machine_cpu_utilisation": machine_utilisation,
+        "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
+        "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
+        **_energies(around.board, machine_utilisation, own_utilisation, latency.p50),
+        "samples": tuple(subject.samples),
+        "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
+    }
+
+
+def _energies(board: Board, machine: Number, own: Number, p50_ms: Number) -> dict[str, Number]:
+    if board.profile is None:
+        unavailable = Number.unavailable(board.reason or "there is no board profile")
+        return {"energy_j": unavailable, "energy_above_idle_j": unavailable}
+    powers = board.profile.power
+    return {
+        "energy_j": energy_j(powers, power_w, machine, p50_ms),
+        "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms),
+    }
+
+
+def _no_numbers(failure: Failure) -> dict[str, Any]:
+    reason = f"the run ended in an error ({failure.kind})"
+    unavailable = Number.unavailable(reason)
+    names = (
+        "load_ms",
+        "throughput_per_s",
+        "cpu_utilisation",
+        "cpu_cores",
+        "machine_cpu_utilisation",
+        "peak_rss_bytes",
+        "baseline_rss_bytes",
+        "energy_j",
+        "energy_above_idle_j",
+    )
+    return {
+        **dict.fromkeys(names, unavailable),
+        "latency_ms": unavailable_latency(reason),
+        "warmup_ms": (),
+        "runs": 0,
+        "samples": (),
+        "round_medians_ms": (),
+    }

@@ -1,0 +1,80 @@
+"""What a profiling run is asked to do, checked once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from edgekit_device.errors import UsageError
+
+RUNTIME_CHOICES = ("auto", "litert", "tflite-runtime")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how often: at least `runs` inferences and at least `seconds`, over all rounds.
+
+    `warmup` runs come first and are reported apart. A `sample_interval_s` of 0 switches the
+    sampling of memory and CPU off, `idle_seconds` of 0 the idle baseline.
+    """
+
+    runs: int = 50
+    seconds: float = 10.0
+    warmup: int = 3
+    rounds: int = 5
+    sample_interval_s: float = 0.1
+    idle_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that cannot be carried out."""
+        for name, least in (("runs", 1), ("warmup", 0), ("rounds", 1)):
+            _check(name, getattr(self, name), least, whole=True)
+        for name in ("seconds", "sample_interval_s", "idle_seconds"):
+            _check(name, getattr(self, name), 0, whole=False)
+
+    @property
+    def runs_per_round(self) -> int:
+        """The least number of runs in one round's share, at least one."""
+        return math.ceil(self.runs / self.rounds)
+
+    @property
+    def seconds_per_round(self) -> float:
+        """The least duration of one round's share."""
+        return self.seconds / self.rounds
+
+
+@dataclass(frozen=True)
+class Settings(Plan):
+    """A plan, the runtime and its threads, and the board profile for the energy estimate.
+
+    `profile` is the name of a shipped board profile or the path of a TOML file; None recognises
+    the board. `timeout_s` is how long one answer of the child process may take at least before
+    it counts as hung (20 times the expected duration, if that is longer).
+    """
+
+    runtime: str = "auto"
+    threads: int = 1
+    profile: str | None = None
+    timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be obeyed."""
+        super().__post_init__()
+        _check("threads", self.threads, 1, whole=True)
+        _check("timeout_s", self.timeout_s, 0, whole=False)
+        if self.runtime not in RUNTIME_CHOICES:
+            choices = ", ".join(RUNTIME_CHOICES)
+            raise UsageError(f"runtime: must be one of {choices}. Received: {self.runtime!r}")
+
+    @property
+    def plan(self) -> Plan:
+        """The part that belongs into a record."""
+        return Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
+
+
+def _check(name: str, value: object, least: int, *, whole: bool) -> None:
+    kinds = int if whole else (int, float)
+    right_type = isinstance(value, kinds) and not isinstance(value, bool)
+    if not right_type or not math.isfinite(value) or value < least:  # type: ignore[arg-type,operator]
+        what = "a whole number" if whole else "a finite number"
+        raise UsageError(f"{name}: must be {what} of at least {least}. Received: {value!r}")

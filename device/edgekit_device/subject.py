@@ -1,0 +1,154 @@
+"""One model under measurement: its worker, and what is known about it so far."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgekit_device.errors import ModelError
+from edgekit_device.golden import Reference, file_sha256, judge, read_reference, wrong_answer
+from edgekit_device.machine import Busy, cpu_clock
+from edgekit_device.progress import Event, Progress
+from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, WarmedUp
+from edgekit_device.record import Failure, Golden, Model, Runtime, Sample
+from edgekit_device.sampling import sampled
+from edgekit_device.session import Session
+from edgekit_device.settings import Settings
+
+_IDENTIFIER = b"TFL3"
+
+# A share that takes this many times as long as expected counts as hung.
+_PATIENCE = 20
+
+T = TypeVar("T")
+
+
+class Subject:
+    """A model and its worker. The steps raise ModelError; `fail` ends the worker for good."""
+
+    def __init__(self, path: Path, settings: Settings, runtime: Runtime) -> None:
+        """Know the file; nothing is read or started before `prepare`."""
+        self._path, self._settings, self._runtime = path, settings, runtime
+        self._session: Session | None = None
+        self._reference: Reference | None = None
+        self._latency_s = 0.0
+        self.model = Model(path.name, None, None)
+        self.failure: Failure | None = None
+        self.golden = Golden("absent", reason="the run ended before the golden check")
+        self.load_ms = 0.0
+        self.baseline_rss_bytes = 0
+        self.warmup_ms: list[float] = []
+        self.shares: list[Share] = []
+        self.busy = Busy()
+        self.samples: list[Sample] = []
+
+    def prepare(self, progress: Progress) -> None:
+        """Check the file, start the worker, load, compare with the golden outputs, warm up."""
+        progress(Event("load", self.model.file))
+        self.model = _read_model(self._path)
+        reference = read_reference(self._path, self.model.sha256 or "")
+        self._session = Session()
+        imported = self._ask({"ask": "import", "runtime": self._runtime.name}, Imported)
+        self.baseline_rss_bytes = imported.baseline_rss_bytes
+        request = {"ask": "load", "model": str(self._path), "threads": self._settings.threads}
+        loaded = self._ask(request, Loaded)
+        self.load_ms = loaded.load_ms
+        if isinstance(reference, Reference):
+            progress(Event("golden", self.model.file))
+            _names_fit(reference, loaded)
+            self._reference = reference
+            self._check(reference)
+        else:
+            self.golden = Golden("absent", reason=reference)
+        progress(Event("warm-up", self.model.file))
+        self._set_inputs(0)
+        runs, patience_s = self._settings.warmup, self._settings.warmup * self._settings.timeout_s
+        warmed_up = self._ask({"ask": "warm-up", "runs": runs}, WarmedUp, patience_s)
+        self.warmup_ms = [ns / 1e6 for ns in warmed_up.latencies_ns]
+        self._latency_s = max([self._latency_s, *(ns / 1e9 for ns in warmed_up.latencies_ns)])
+
+    def run_share(self, round_index: int, zero_s: float) -> None:
+        """Run this model's share of one round, while the machine and the worker are watched."""
+        self._set_inputs(round_index)
+        runs, seconds = self._settings.runs_per_round, self._settings.seconds_per_round
+        patience_s = _PATIENCE * (seconds + runs * self._latency_s)
+        request = {"ask": "run", "runs": runs, "seconds": seconds}
+        before = cpu_clock()
+        with sampled(self.worker_pid, self._settings.sample_interval_s, zero_s, self.samples):
+            share = self._ask(request, Share, patience_s)
+        self.busy.add(before, cpu_clock())
+        self._latency_s = share.tally.percentile_ns(0.5) / 1e9
+        self.shares.append(share)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker, while it lives."""
+        return None if self._session is None else self._session.pid
+
+    def fail(self, error: ModelError) -> None:
+        """Keep the reason and end the worker, so that it does not disturb the others."""
+        self.failure = Failure(error.kind, f"{self.model.file}: {error}")
+        self.close()
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _check(self, reference: Reference) -> None:
+        compared = []
+        for sample in range(reference.samples):
+            start_s = time.monotonic()
+            compared.append(self._ask({"ask": "golden", **self._inputs(sample)}, Compared))
+            self._latency_s = time.monotonic() - start_s
+        self.golden, wrong = judge(reference, compared)
+        if wrong is not None:
+            raise wrong_answer(reference, self._runtime, wrong)
+
+    def _set_inputs(self, index: int) -> None:
+        self._ask({"ask": "inputs", **self._inputs(index)}, Ready)
+
+    def _inputs(self, index: int) -> dict[str, Any]:
+        if self._reference is None:
+            return {"golden": None, "sample": 0}
+        golden = {**asdict(self._reference), "file": str(self._reference.file)}
+        return {"golden": golden, "sample": index % self._reference.samples}
+
+    def _ask(self, request: dict[str, Any], answer: type[T], patience_s: float = 0.0) -> T:
+        if self._session is None:
+            raise ModelError("crash", "its child process has ended already")
+        return self._session.ask(request, answer, max(self._settings.timeout_s, patience_s))
+
+
+def _read_model(path: Path) -> Model:
+    if not path.exists():
+        raise ModelError("missing-file", f"there is no such file: {path}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+        size, sha256 = path.stat().st_size, file_sha256(path)
+    except OSError as error:
+        raise ModelError("unreadable-file", f"the file cannot be read: {error}") from error
+    if head[4:] != _IDENTIFIER:
+        raise ModelError(
+            "not-tflite",
+            f"this is not a TFLite file: bytes 4 to 7 must be {_IDENTIFIER!r}. "
+            f"Received: {head[4:]!r}. Convert the model to .tflite first.",
+        )
+    return Model(path.name, sha256, size)
+
+
+def _names_fit(reference: Reference, loaded: Loaded) -> None:
+    for what, named, there in (
+        ("input", reference.inputs, loaded.inputs),
+        ("output", reference.outputs, loaded.outputs),
+    ):
+        if sorted(named) != sorted(there) or len(set(there)) != len(there):
+            raise ModelError(
+                "golden-files",
+                f"the manifest's {what}s {list(named)} are not the model's {list(there)}, each "
+                "name once. Export the model again, or remove the manifest.",
+            )

@@ -1,0 +1,85 @@
+"""Records and machines as plain text for a person."""
+
+from __future__ import annotations
+
+from edgekit_device.number import Number
+from edgekit_device.profiles import Board
+from edgekit_device.record import Golden, Machine, Record
+from edgekit_device.runtime import Installed
+
+
+def record_text(record: Record) -> str:
+    """Give a block of lines about one model."""
+    size = "" if record.model.bytes is None else f"  ({record.model.bytes:,} bytes)"
+    lines = [f"{record.model.file}{size}"]
+    threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
+    lines.append(_line("runtime", f"{record.runtime.name} {record.runtime.version}, {threads}"))
+    if record.error is not None:
+        return "\n".join([*lines, _line("error", f"({record.error.kind}) {record.error.message}")])
+    warmup = ", ".join(f"{value:.3f}" for value in record.warmup_ms) or "none"
+    latency = record.latency_ms
+    tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
+    rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
+    rows = [
+        ("golden check", _golden(record.golden)),
+        ("load", _number(record.load_ms, " ms")),
+        ("warm-up", f"{warmup} ms"),
+        ("latency p50", f"{_number(latency.p50, ' ms')} over {record.settings.rounds} rounds"),
+        ("latency", f"min {_number(latency.min)}, {rest} ms ({record.runs:,} runs)"),
+        ("throughput", _number(record.throughput_per_s, " inferences/s")),
+        ("CPU", f"{_number(record.cpu_cores)} of {record.machine.cores} cores"),
+        ("memory peak", _number(record.peak_rss_bytes, " MB", 1e-6)),
+        ("  before load", _number(record.baseline_rss_bytes, " MB", 1e-6)),
+        ("energy", _number(record.energy_j, " mJ per inference", 1e3)),
+    ]
+    if record.energy_above_idle_j.value is not None:
+        rows.append(("  above idle", _number(record.energy_above_idle_j, " mJ per inference", 1e3)))
+    return "\n".join([*lines, *(_line(name, text) for name, text in rows)])
+
+
+def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board) -> str:
+    """Give lines about the machine, its runtimes and its board profile."""
+    profile = board.profile
+    found = [
+        f"{entry.runtime.name} {entry.runtime.version}"
+        + ("" if entry.problem is None else f" (unusable: {entry.problem})")
+        for entry in runtimes
+    ]
+    rows = [
+        ("machine", f"{machine.model}, {machine.architecture}, {machine.cores} cores"),
+        ("memory", f"{machine.memory_bytes / 1e6:,.0f} MB"),
+        ("system", f"{machine.os}, kernel {machine.kernel}"),
+        ("CPU frequency", _number(machine.cpu_frequency_hz, " MHz", 1e-6)),
+        ("runtimes", "; ".join(found) or "none: pip install 'edgekit-device[litert]'"),
+        (
+            "board profile",
+            f"{profile.name}: {profile.description}" if profile else f"none: {board.reason}",
+        ),
+    ]
+    return "\n".join(_line(name, text) for name, text in rows)
+
+
+def _golden(golden: Golden) -> str:
+    if golden.status == "absent":
+        return f"absent: {golden.reason}"
+    return (
+        f"{golden.status}: {golden.samples} samples, largest error {golden.largest_error:g}, "
+        f"tolerance {golden.tolerance:g}"
+    )
+
+
+def _number(number: Number, unit: str = "", scale: float = 1.0) -> str:
+    if number.value is None:
+        return f"unavailable: {number.reason}"
+    text = f"{_digits(number.value * scale)}{unit}"
+    if number.low is not None and number.high is not None:
+        text += f" [{_digits(number.low * scale)} to {_digits(number.high * scale)}]"
+    return text if number.how == "measured" else f"{text}, {number.how}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _line(name: str, text: str) -> str:
+    return f"  {name:<15}{text}"

@@ -1,0 +1,209 @@
+"""What each command does: arguments in, work, something to read out, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.boards import ProfileSettings, parse_board, profile_on
+from edgekit.cli.live import live
+from edgekit.errors import EdgeKitError, RunError
+from edgekit_device.errors import EdgeKitDeviceError
+
+if TYPE_CHECKING:
+    from edgekit_converters import Training
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """The errors whose text is meant for the user."""
+    from edgekit_converters.errors import ConverterError
+
+    return EdgeKitError, ConverterError, EdgeKitDeviceError
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """`edgekit inspect`."""
+    import edgekit_converters as ec
+
+    passes = ec.parse_recipe(options.lcrm).passes
+    if len(passes) != 1 or not isinstance(passes[0], ec.Lcrm):
+        raise RunError(f"--lcrm {options.lcrm!r}: give one lcrm pass, such as lcrm(style=table4).")
+    with live() as progress:
+        progress.note("loading the model")
+        model = ec.load_model(
+            options.model, custom_objects=options.custom_objects, safe=not options.unsafe
+        )
+        seen = ec.inspect_model(model, passes[0])
+    if options.json:
+        from edgekit.cli.inspection import inspection_json
+
+        print(json.dumps(inspection_json(seen), indent=1))
+    else:
+        from edgekit.cli.inspection import print_inspection
+
+        print_inspection(seen, options.model)
+    return 0
+
+
+def optimize(options: argparse.Namespace) -> int:
+    """`edgekit optimize`."""
+    import edgekit_converters as ec
+    from edgekit.optimization import load_data_for, load_parent
+    from edgekit.optimization import optimize as run
+
+    recipe, training = ec.parse_recipe(options.recipe), _trained(options)
+    out = Path(options.out or _default_out(options.model))
+    with live() as progress:
+        progress.note("loading the model")
+        parent = load_parent(
+            options.model,
+            seed=training.seed,
+            safe=not options.unsafe,
+            custom_objects=options.custom_objects,
+        )
+        data = options.data and load_data_for(
+            parent, options.data, seed=training.seed, pixels=options.pixels
+        )
+        done = run(parent, recipe, data, out=out, training=training, progress=progress)
+    if options.json:
+        facts = {**asdict(done), "file": str(done.file)}
+        facts.update(
+            {key: value.to_json() for key, value in vars(done).items() if hasattr(value, "to_json")}
+        )
+        print(json.dumps(facts, indent=1))
+    else:
+        from edgekit.cli.inspection import print_optimized
+
+        print_optimized(done)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`edgekit compare`."""
+    from edgekit.comparing import compare as run
+    from edgekit.optimization import load_data_for, load_parent
+
+    training, out = _trained(options), Path(options.out or _default_out(options.model))
+    with live() as progress:
+        progress.note("loading the model")
+        parent = load_parent(
+            options.model,
+            seed=training.seed,
+            safe=not options.unsafe,
+            custom_objects=options.custom_objects,
+        )
+        data = load_data_for(parent, options.data, seed=training.seed, pixels=options.pixels)
+        comparison = run(
+            parent,
+            data,
+            options.recipes,
+            options.board or ["local"],
+            out=out,
+            training=training,
+            profiling=_profiling(options),
+            progress=progress,
+            command=f"edgekit compare {shlex.quote(options.model)} --data "
+            f"{shlex.quote(options.data)}",
+        )
+    return show(comparison, out, as_json=options.json)
+
+
+def profile(options: argparse.Namespace) -> int:
+    """`edgekit profile`."""
+    board = parse_board(options.board)
+    with live() as progress:
+        records = profile_on(
+            board, [Path(model) for model in options.models], _profiling(options), progress
+        )
+    if options.json:
+        print(json.dumps(records, indent=1))
+    else:
+        from edgekit_device.record import Record
+        from edgekit_device.summary import record_text
+
+        print("\n\n".join(record_text(Record.from_json(record)) for record in records))
+    return 0 if all(record["status"] == "ok" for record in records) else 1
+
+
+def report(options: argparse.Namespace) -> int:
+    """`edgekit report`."""
+    from edgekit.report import read_comparison
+
+    folder = Path(options.run)
+    return show(read_comparison(folder / "comparison.json"), folder, as_json=options.json)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """`edgekit demo`."""
+    from edgekit.demo import run_demo
+
+    out = Path(options.out)
+    with live() as progress:
+        comparison = run_demo(
+            out, small=options.small, boards=options.board or ["local"], progress=progress
+        )
+    return show(comparison, out, as_json=options.json)
+
+
+def show(comparison: Any, out: Path, *, as_json: bool) -> int:
+    """Writes the report's files and prints the table (or the JSON)."""
+    from edgekit.report import print_table, write_report
+
+    with live() as progress:
+        progress.note("writing the report")
+        files = write_report(comparison, out)
+    if as_json:
+        print(files.json.read_text(), end="")
+    else:
+        print_table(comparison)
+        print(f"\nReport: {files.html.resolve()}")
+        print(f"Files:  {(out / 'files').resolve()}")
+    sys.stdout.flush()
+    return 1 if any(row.error for row in comparison.rows) else 0
+
+
+def _trained(options: argparse.Namespace) -> Training:
+    import edgekit_converters as ec
+
+    return ec.Training(
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        patience=options.patience,
+        seed=options.seed,
+        deterministic=options.deterministic,
+    )
+
+
+def _profiling(options: argparse.Namespace) -> ProfileSettings:
+    return ProfileSettings(
+        runs=options.runs,
+        seconds=options.seconds,
+        warmup=options.warmup,
+        rounds=options.rounds,
+        threads=options.threads,
+        runtime=options.runtime,
+        profile=options.profile,
+    )
+
+
+def _default_out(model: str) -> Path:
+    return Path("edgekit-runs") / (
+        model.rpartition(":")[2] if ".py:" in model else Path(model).stem
+    )
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "compare": compare,
+    "demo": demo,
+    "inspect": inspect,
+    "optimize": optimize,
+    "profile": profile,
+    "report": report,
+}

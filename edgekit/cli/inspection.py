@@ -1,0 +1,131 @@
+"""A model's layers, LCRM's plan for it, and one recipe's result, as text for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.report.format import bytes_text, count_text
+
+if TYPE_CHECKING:
+    from edgekit.optimization import Optimized
+    from edgekit_converters import Inspection
+
+_PIPE_WIDTH = 120
+
+
+def inspection_json(seen: Inspection) -> dict[str, Any]:
+    """The inspection as JSON, with what is derived."""
+    facts = asdict(seen)
+    for decision, row in zip(seen.lcrm, facts["lcrm"], strict=True):
+        row["verdict"] = decision.verdict
+        row["substitute"] = None if decision.substitute is None else str(decision.substitute)
+    return {
+        "schema": "edgekit.inspection/1",
+        **facts,
+        "parameters_after": seen.parameters_after,
+        "macs_after": seen.macs_after,
+    }
+
+
+def print_inspection(seen: Inspection, source: str) -> None:
+    """Layers, LCRM's decisions and the totals."""
+    console = _console()
+    layers = _table(f"{seen.name}: layers", "layer", "type", "output", "parameters", "MACs")
+    for layer in seen.layers:
+        layers.add_row(
+            _plain(layer.path + (" (shared)" if layer.shared else "")),
+            layer.type,
+            " ".join(map(_shape, layer.output_shapes)),
+            f"{layer.parameters:,}",
+            "?" if layer.macs is None else f"{layer.macs:,}",
+        )
+    console.print(layers)
+    plan = _table("LCRM", "convolution", "case", "substitute", "parameters", "MACs", "will it pay?")
+    for d in seen.lcrm:
+        plan.add_row(
+            _plain(d.path),
+            d.case or "-",
+            str(d.substitute or "kept"),
+            _change(d.parameters_before, d.parameters_after),
+            _change(d.macs_before, d.macs_after),
+            _plain(d.verdict),
+        )
+    if seen.lcrm:
+        console.print(plan)
+    else:
+        console.print("This model has no convolution; LCRM has nothing to replace.")
+    console.print(
+        f"Total: {count_text(seen.parameters)} parameters ({count_text(seen.trainable_parameters)} "
+        f"trainable), {count_text(seen.macs)} MACs; after LCRM "
+        f"{_ratio(seen.parameters, seen.parameters_after)} of the parameters and "
+        f"{_ratio(seen.macs, seen.macs_after)} of the MACs."
+    )
+    if seen.not_counted:
+        console.print(f"MACs not counted: {', '.join(seen.not_counted)}.")
+    if any(d.substitute for d in seen.lcrm):
+        console.print(
+            f"Next: edgekit compare {source} --data DATA", highlight=False, soft_wrap=True
+        )
+
+
+def print_optimized(done: Optimized) -> None:
+    """One recipe's file, its numbers and what was left alone."""
+    console = _console()
+    for stage in done.stages:
+        again = ", reused" if stage.reused else ""
+        console.print(f"{stage.name}: {stage.epochs} epochs, {stage.seconds:.0f} s{again}")
+        for change in stage.changed:
+            console.print(f"  changed {change}")
+        for layer, reason in stage.skipped:
+            console.print(f"  left {layer}: {reason}")
+    accuracy = done.accuracy
+    if accuracy.value is None:
+        console.print(f"accuracy: unavailable ({accuracy.reason})")
+    else:
+        console.print(
+            f"accuracy: {accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), measured "
+            "on the .tflite file"
+        )
+    console.print(
+        f"{count_text(int(done.parameters.value or 0))} parameters, "
+        f"{bytes_text(int(done.file_bytes.value or 0))}, "
+        f"{bytes_text(int(done.gzip_bytes.value or 0))} under gzip -9"
+    )
+    console.print(str(done.file), highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH, highlight=False)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in headings:
+        right = heading in ("parameters", "MACs")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _plain(text: str) -> Text:
+    """Layer names may hold what rich would read as markup."""
+    return Text(text)
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape[1:]) or "scalar"
+
+
+def _change(before: int | None, after: int | None) -> str:
+    if before is None or after is None:
+        return "?"
+    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
+
+
+def _ratio(before: int, after: int) -> str:
+    return f"{after / before:.1%}" if before else "-"

@@ -1,0 +1,159 @@
+"""The command line's grammar; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+
+_RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(message=f"edgekit {version('edgekit')}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `edgekit`."""
+    top = argparse.ArgumentParser(
+        prog="edgekit",
+        description="Which version of a Keras model to ship on a small ARM board, and what it "
+        "costs there.",
+        epilog="Start with: edgekit demo",
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _inspect(commands.add_parser("inspect", help="layers, cost, and what LCRM would save"))
+    _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
+    _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
+    _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
+    _report(commands.add_parser("report", help="show a finished comparison again"))
+    _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
+    return top
+
+
+def _inspect(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    command.add_argument(
+        "--lcrm",
+        default="lcrm",
+        metavar="PASS",
+        help="LCRM as in a recipe, such as \"lcrm(style=table4, where='conv*,!conv2')\"",
+    )
+    _common(command)
+
+
+def _optimize(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    command.add_argument("--recipe", required=True, help='such as int8, lcrm or "lcrm+int8"')
+    _data(command, required=False)
+    _training(command)
+    _out(command)
+    _common(command)
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    _data(command, required=True)
+    command.add_argument(
+        "--recipes", nargs="+", default=_RECIPES, metavar="R", help=f"default: {' '.join(_RECIPES)}"
+    )
+    _board(command, many=True)
+    _training(command)
+    _profiling(command)
+    _out(command)
+    _common(command)
+
+
+def _profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument("models", nargs="+", metavar="MODEL.tflite")
+    _board(command, many=False)
+    _profiling(command)
+    _common(command)
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="the run folder of a comparison")
+    _common(command)
+
+
+def _demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--small", action="store_true", help="a shorter one: fewer epochs, shorter profiling"
+    )
+    _board(command, many=True)
+    command.add_argument("--out", default="edgekit-demo", help="run folder (default: %(default)s)")
+    _common(command)
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", metavar="MODEL", help=".keras or .h5 file (Keras 3 or 2), or file.py:function"
+    )
+    command.add_argument(
+        "--custom-objects", metavar="FILE.py", help="layers and functions that the model needs"
+    )
+    command.add_argument(
+        "--unsafe", action="store_true", help="load models that carry code of their own (Lambda)"
+    )
+
+
+def _data(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument(
+        "--data",
+        required=required,
+        help="digits, an .npz file, a folder of images by class, or file.py:function",
+    )
+    command.add_argument(
+        "--pixels",
+        choices=("unit", "byte"),
+        default="unit",
+        help="images from 0 to 1 (unit, default) or 0 to 255 (byte, for models that rescale)",
+    )
+
+
+def _training(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("training of rewritten models")
+    group.add_argument("--epochs", type=int, default=20, help="at most (default: %(default)s)")
+    group.add_argument("--learning-rate", type=float, default=1e-3, help="default: %(default)s")
+    group.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    group.add_argument(
+        "--patience", type=int, default=5, help="epochs without gain; 0: never stop early"
+    )
+    group.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    group.add_argument(
+        "--deterministic", action="store_true", help="same seed, same files; slower training"
+    )
+
+
+def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
+    command.add_argument(
+        "--board",
+        action="append" if many else "store",
+        default=None if many else "local",
+        metavar="BOARD",
+        help="local (default), or local:PYTHON for another environment's interpreter"
+        + ("; may be given more than once" if many else ""),
+    )
+
+
+def _profiling(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("profiling")
+    group.add_argument("--runs", type=int, default=50, help="at least (default: %(default)s)")
+    group.add_argument("--seconds", type=float, default=10.0, help="at least (default: 10)")
+    group.add_argument("--warmup", type=int, default=3, help="runs dropped (default: %(default)s)")
+    group.add_argument("--rounds", type=int, default=5, help="turns per file (default: 5)")
+    group.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    group.add_argument("--runtime", choices=("auto", "litert", "tflite-runtime"), default="auto")
+    group.add_argument("--profile", metavar="NAME", help="board profile: a name or a TOML file")
+
+
+def _out(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--out", default=None, help="run folder (default: edgekit-runs/ and the model's name)"
+    )
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    command.add_argument("--debug", action="store_true", help="show tracebacks")

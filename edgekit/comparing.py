@@ -1,0 +1,191 @@
+"""All recipes on all boards: train, export, score, profile interleaved, put side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.advice import advise
+from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
+from edgekit.comparison import Comparison, LayerSaving, Row, Stage
+from edgekit.data import Dataset
+from edgekit.errors import EdgeKitError, RunError
+from edgekit.optimization import Optimized, load_data_for, load_parent, optimize
+from edgekit.pareto import mark_pareto
+from edgekit.progress import Listener, Step, silent
+from edgekit.stages import Parent, versions
+from edgekit.store import open_run
+from edgekit_device import Number
+
+if TYPE_CHECKING:
+    from edgekit_converters import Training
+    from edgekit_converters.recipe import Recipe
+
+DEFAULT_RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
+
+
+def compare(
+    model: Parent | str | Path | Any,
+    data: Dataset | str | Path,
+    recipes: Sequence[str] = DEFAULT_RECIPES,
+    boards: Sequence[str] = ("local",),
+    *,
+    out: str | Path = "edgekit-runs",
+    training: Training | None = None,
+    profiling: ProfileSettings | None = None,
+    progress: Listener = silent,
+    command: str = "edgekit compare MODEL --data DATA",
+) -> Comparison:
+    """Compares recipes of one model; `base` is always among them, since all ratios refer to it.
+
+    A recipe or board that fails becomes rows with the error; the others go on. Trained stages stay
+    in `out` and are reused by the next comparison there. `command` is what advice builds on.
+
+    Raises:
+        ConverterError, EdgeKitError: before any work, for input that cannot be used.
+    """
+    import edgekit_converters as ec
+
+    training, profiling = training or ec.Training(), profiling or ProfileSettings()
+    parsed = _parse(recipes)
+    places = [parse_board(board) for board in dict.fromkeys(boards)]
+    run = open_run(out)
+    parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
+    if not isinstance(data, Dataset):
+        data = load_data_for(parent, data, seed=training.seed)
+    results: dict[str, Optimized | str] = {}
+    for recipe in parsed:
+        try:
+            results[str(recipe)] = optimize(
+                parent, recipe, data, out=run, training=training, progress=progress
+            )
+        except (ec.ConverterError, EdgeKitError) as error:
+            results[str(recipe)] = str(error)
+            progress(Step(f"failed {recipe}", 1.0, str(error)))
+    records = [
+        record for board in places for record in _profile(board, results, profiling, progress)
+    ]
+    rows = mark_pareto(
+        [
+            _row(recipe, str(board), results[recipe], records)
+            for board in places
+            for recipe in results
+        ]
+    )
+    done = [result for result in results.values() if isinstance(result, Optimized)]
+    if not done:
+        raise RunError(f"No recipe could be carried out. {next(iter(results.values()))}")
+    return Comparison(
+        model=parent.model.name,
+        data=data.describe(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        settings={
+            "training": asdict(training),
+            "profiling": {k: v for k, v in asdict(profiling).items() if v is not None},
+            "boards": [str(board) for board in places],
+        },
+        versions=versions(),
+        rows=tuple(rows),
+        layers=_layers(done),
+        stages=_stages(done),
+        records=tuple(records),
+        advice=advise(rows, _stages(done), training.epochs, command),
+        notes=_notes(data, len(parsed)),
+    )
+
+
+def _parse(recipes: Sequence[str]) -> list[Recipe]:
+    import edgekit_converters as ec
+
+    unique = dict.fromkeys(str(ec.parse_recipe(text)) for text in ("base", *recipes))
+    return [ec.parse_recipe(text) for text in unique]
+
+
+def _profile(
+    board: LocalBoard,
+    results: dict[str, Optimized | str],
+    settings: ProfileSettings,
+    progress: Listener,
+) -> list[dict[str, Any]]:
+    ready = [result for result in results.values() if isinstance(result, Optimized)]
+    try:
+        records = profile_on(board, [result.file for result in ready], settings, progress)
+    except EdgeKitError as error:
+        records = [
+            {"status": "error", "error": {"kind": "board", "message": str(error)}} for _ in ready
+        ]
+    return [
+        {"recipe": result.recipe, "board": str(board), "record": record}
+        for result, record in zip(ready, records, strict=True)
+    ]
+
+
+def _row(recipe: str, board: str, result: Optimized | str, records: list[dict[str, Any]]) -> Row:
+    if isinstance(result, str):
+        unknown = Number.unavailable("the recipe failed")
+        return Row(
+            recipe=recipe,
+            board=board,
+            file="",
+            accuracy=unknown,
+            parameters=unknown,
+            macs=unknown,
+            file_bytes=unknown,
+            gzip_bytes=unknown,
+            latency_p50_ms=unknown,
+            peak_rss_bytes=unknown,
+            energy_j=unknown,
+            error=result,
+        )
+    record = next(
+        item["record"] for item in records if (item["recipe"], item["board"]) == (recipe, board)
+    )
+    error = (record.get("error") or {}).get("message")
+    row = Row(
+        recipe=recipe,
+        board=board,
+        file=f"files/{result.file.name}",
+        accuracy=result.accuracy,
+        parameters=result.parameters,
+        macs=result.macs,
+        file_bytes=result.file_bytes,
+        gzip_bytes=result.gzip_bytes,
+        latency_p50_ms=_number(record, "latency_ms", "p50"),
+        peak_rss_bytes=_number(record, "peak_rss_bytes"),
+        energy_j=_number(record, "energy_j"),
+    )
+    return replace(row, error=error) if error else row
+
+
+def _number(record: dict[str, Any], *keys: str) -> Number:
+    value: Any = record
+    for key in keys:
+        value = (value or {}).get(key)
+    return Number.from_json(value) if value else Number.unavailable("the board gave no record")
+
+
+def _layers(results: list[Optimized]) -> tuple[LayerSaving, ...]:
+    """Of the first recipe that rewrote layers: recipes with the same pass say the same."""
+    return next((result.layers for result in results if result.layers), ())
+
+
+def _stages(results: list[Optimized]) -> tuple[Stage, ...]:
+    """Each trained stage once; who trained it says so, later users only reuse it."""
+    unique: dict[str, Stage] = {}
+    for stage in (stage for result in results for stage in result.stages):
+        unique.setdefault(stage.recipe, stage)
+    return tuple(unique.values())
+
+
+def _notes(data: Dataset, recipes: int) -> tuple[str, ...]:
+    return (
+        f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
+        "covers the sampling of the test set, not the luck of training.",
+        f"The {recipes} files ran in turns in the same rounds, so that drift of the machine meets "
+        "all; the latency's interval is the range of the medians of those rounds.",
+        "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
+        "into convolutions.",
+    )

@@ -1,0 +1,185 @@
+"""Where data come from: `digits`, an .npz file, a folder of images by class, `file.py:function`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgekit.data.dataset import Dataset, Shape, Split, checked_dataset, held_out
+from edgekit.errors import DataError
+
+Pixels = Literal["unit", "byte"]
+
+_IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_TEST_SHARE = 0.25
+
+
+def load_data(
+    source: str | Path | Dataset,
+    input_shape: Shape | None = None,
+    *,
+    seed: int = 0,
+    pixels: Pixels = "unit",
+) -> Dataset:
+    """Loads and checks a data set for a model that takes samples of `input_shape`.
+
+    Args:
+        source: `digits` (scikit-learn's 8x8 handwritten digits), an `.npz` file with x_train,
+            y_train, x_test, y_test (and x_val, y_val) or x, y; a folder with one folder of images
+            per class (or such folders under train/, val/, test/); `file.py:function` returning the
+            same names as a dict, or ((x_train, y_train), (x_test, y_test)).
+        input_shape: of one sample, without the batch axis; images are resized to it.
+        seed: of the splits that the source does not make itself.
+        pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
+
+    Raises:
+        DataError: the source cannot be read or does not fit.
+    """
+    if isinstance(source, Dataset):
+        return source
+    text, path = str(source), Path(source)
+    if text == "digits":
+        name, arrays = "digits", _digits()
+    elif path.is_dir():
+        name, arrays = path.name, _folder(path, input_shape, pixels)
+    elif path.suffix == ".npz":
+        name, arrays = path.name, _npz(path)
+    elif ".py:" in text:
+        name, arrays = text, _function(text)
+    else:
+        raise DataError(
+            f"--data {text!r} is not a data set: give digits, an .npz file, a folder with one "
+            "folder of images per class, or file.py:function."
+        )
+    return checked_dataset(name, _with_test(name, arrays, input_shape, seed), input_shape, seed)
+
+
+def _digits() -> dict[str, Any]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return {"x": digits.images[..., None] / 16.0, "y": digits.target}
+
+
+def _npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; give the path of an .npz file.") from error
+    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(
+            f"{path} cannot be read as .npz ({error}); write it with numpy.savez and plain number "
+            "arrays (object arrays would run code and are refused)."
+        ) from error
+
+
+def _function(source: str) -> dict[str, Any]:
+    from edgekit_converters.source import call_function, split_function
+
+    found = split_function(source)
+    if found is None:
+        raise DataError(f"--data {source!r}: give file.py:function.")
+    result = call_function(*found)
+    if isinstance(result, dict):
+        return result
+    try:
+        (x_train, y_train), (x_test, y_test) = result
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{source} returned {type(result).__name__}; return ((x_train, y_train), (x_test, "
+            "y_test)) or a dict with x_train, y_train, x_test, y_test."
+        ) from error
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+def _with_test(
+    name: str, arrays: dict[str, Any], input_shape: Shape | None, seed: int
+) -> dict[str, tuple[Any, Any]]:
+    splits = {
+        part: (arrays[f"x_{part}"], arrays[f"y_{part}"])
+        for part in ("train", "val", "test")
+        if f"x_{part}" in arrays and f"y_{part}" in arrays
+    }
+    if "train" in splits and "test" in splits:
+        return splits
+    if "train" not in splits and "x" in arrays and "y" in arrays:
+        splits["train"] = (arrays["x"], arrays["y"])
+    if "train" not in splits:
+        raise DataError(
+            f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; needed are x_train, y_train, "
+            "x_test and y_test (x_val, y_val if you have them), or x and y."
+        )
+    x, y = splits["train"]
+    whole = checked_dataset(name, {"train": (x, y), "val": (x, y), "test": (x, y)}, input_shape, 0)
+    train, test = held_out(name, whole.train, _TEST_SHARE, seed)
+    return {**splits, "train": (train.x, train.y), "test": (test.x, test.y)}
+
+
+def _folder(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]:
+    if input_shape is None or len(input_shape) != 3 or None in input_shape:
+        raise DataError(
+            f"Images in {path} need a model with one input (height, width, channels) of fixed "
+            f"size; this one takes {input_shape}."
+        )
+    if input_shape[2] not in (1, 3):
+        raise DataError(
+            f"The model takes {input_shape[2]} channels; images in a folder have 1 or 3."
+        )
+    parts = {part: path / part for part in ("train", "val", "test") if (path / part).is_dir()}
+    if "train" not in parts:
+        split = _images(path, None, input_shape, pixels)
+        return {"x": split.x, "y": split.y}
+    classes = _class_names(parts["train"])
+    found: dict[str, Any] = {}
+    for part, folder in parts.items():
+        split = _images(folder, classes, input_shape, pixels)
+        found[f"x_{part}"], found[f"y_{part}"] = split.x, split.y
+    return found
+
+
+def _images(path: Path, classes: list[str] | None, input_shape: Shape, pixels: Pixels) -> Split:
+    names = _class_names(path)
+    classes = classes or names
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise DataError(f"{path} has the class {unknown[0]!r}, which the training folder lacks.")
+    files = [
+        (file, label)
+        for label, name in enumerate(classes)
+        for file in sorted((path / name).glob("*"))
+        if file.suffix.lower() in _IMAGES
+    ]
+    if not files:
+        raise DataError(f"{path} holds no images ({', '.join(sorted(_IMAGES))}) in its folders.")
+    x = np.stack([_image(file, input_shape, pixels) for file, _ in files])
+    return Split(x, np.array([label for _, label in files]))
+
+
+def _class_names(path: Path) -> list[str]:
+    names = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+    if len(names) < 2:
+        raise DataError(
+            f"{path} has {len(names)} folder(s); images are sorted into one folder per class, and "
+            "a classifier needs two classes."
+        )
+    return names
+
+
+def _image(file: Path, input_shape: Shape, pixels: Pixels) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    height, width, channels = input_shape
+    try:
+        with Image.open(file) as image:
+            converted = image.convert("L" if channels == 1 else "RGB")
+            resized = converted.resize((width or 1, height or 1), Image.Resampling.BILINEAR)
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(
+            f"{file} is not a readable image ({error}); replace or remove it."
+        ) from error
+    array = np.asarray(resized, dtype=np.float32).reshape(height or 1, width or 1, channels or 1)
+    return array if pixels == "byte" else array / np.float32(255)

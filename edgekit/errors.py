@@ -1,0 +1,17 @@
+"""The errors of the workstation's side; each names the thing, the value, the rule, the way out."""
+
+
+class EdgeKitError(Exception):
+    """Base of every error that a user of edgekit can provoke on this side."""
+
+
+class DataError(EdgeKitError):
+    """Data that cannot be read or do not fit the model."""
+
+
+class BoardError(EdgeKitError):
+    """A board that cannot be reached or whose agent fails."""
+
+
+class RunError(EdgeKitError):
+    """A run folder that cannot be used, or a comparison that cannot be carried out."""

@@ -1,0 +1,143 @@
+"""One recipe: a Keras model in, a .tflite file and what was done out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.comparison import LayerSaving, Stage
+from edgekit.data import Dataset, load_data
+from edgekit.data.sources import Pixels
+from edgekit.evaluate import tflite_accuracy
+from edgekit.progress import Listener, Step, silent
+from edgekit.stages import Parent, run_stages
+from edgekit.store import content_key, file_name, open_run
+from edgekit_device import Number
+
+if TYPE_CHECKING:
+    from edgekit_converters import Training
+    from edgekit_converters.recipe import Recipe
+
+_CALIBRATION_SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """One recipe's file with its cost and accuracy."""
+
+    recipe: str
+    file: Path
+    accuracy: Number
+    parameters: Number
+    macs: Number
+    file_bytes: Number
+    gzip_bytes: Number
+    stages: tuple[Stage, ...]
+    layers: tuple[LayerSaving, ...]
+
+
+def load_parent(
+    source: str | Path | Any,
+    *,
+    seed: int = 0,
+    safe: bool = True,
+    custom_objects: str | Path | None = None,
+) -> Parent:
+    """The parent from a file, `file.py:function`, or a Keras model already at hand."""
+    import edgekit_converters as ec
+
+    ec.set_seed(seed)
+    given = isinstance(source, str | Path)
+    model = ec.load_model(source, custom_objects=custom_objects, safe=safe) if given else source
+    return Parent(model, content_key({"parent": ec.fingerprint(model)}), safe)
+
+
+def load_data_for(
+    parent: Parent, source: str | Path | Dataset, *, seed: int = 0, pixels: Pixels = "unit"
+) -> Dataset:
+    """The data set, checked against the model's one input and its class output.
+
+    Raises:
+        DataError, TrainingError: they do not fit one another.
+    """
+    import edgekit_converters as ec
+    from edgekit.errors import DataError
+
+    if len(parent.model.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in parent.model.inputs)
+        raise DataError(
+            f"{parent.model.name!r} has {len(parent.model.inputs)} inputs ({names}); training and "
+            "scoring here take one array per sample. Convert it without data: edgekit optimize "
+            "MODEL --recipe float32."
+        )
+    shape = tuple(parent.model.inputs[0].shape[1:])
+    data = load_data(source, shape, seed=seed, pixels=pixels)
+    ec.classification_objective(parent.model, data.classes)
+    return data
+
+
+def optimize(
+    model: Parent | str | Path | Any,
+    recipe: Recipe | str = "lcrm+int8",
+    data: Dataset | str | Path | None = None,
+    *,
+    out: str | Path = "edgekit-runs",
+    training: Training | None = None,
+    progress: Listener = silent,
+) -> Optimized:
+    """Carries out one recipe and writes its .tflite file with manifest and golden outputs.
+
+    Without data nothing is trained and schemes that need calibration are refused.
+
+    Raises:
+        ConverterError, EdgeKitError: with what to do.
+    """
+    import edgekit_converters as ec
+
+    recipe = ec.parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    training = training or ec.Training()
+    parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
+    if data is not None and not isinstance(data, Dataset):
+        data = load_data_for(parent, data, seed=training.seed)
+    run = open_run(out)
+    staged = run_stages(run, parent, recipe, data, training, progress)
+    progress(Step(f"export {recipe}"))
+    file = run / "files" / f"{file_name(str(recipe))}.tflite"
+    samples = [calibration_samples(data, training.seed)] if data else None
+    done = ec.export_tflite(
+        staged.model, recipe.export, file, representative=samples, recipe=recipe
+    )
+    accuracy = Number.unavailable("no data were given")
+    if data is not None:
+        progress(Step(f"score {recipe}"))
+        objective = ec.classification_objective(staged.model, data.classes)
+        accuracy = tflite_accuracy(file, data.test, objective.from_logits)
+        ec.note_task(done, {"name": data.name, "metric": "accuracy", **accuracy.to_json()})
+    seen = ec.inspect_model(staged.model)
+    return Optimized(
+        recipe=str(recipe),
+        file=file,
+        accuracy=accuracy,
+        parameters=Number.counted(seen.parameters),
+        macs=_macs(seen),
+        file_bytes=Number.counted(done.file_bytes),
+        gzip_bytes=Number.counted(done.gzip_bytes),
+        stages=staged.stages,
+        layers=staged.layers,
+    )
+
+
+def calibration_samples(data: Dataset, seed: int) -> Any:
+    """A seeded draw from the training samples, for the scales of quantised files."""
+    order = np.random.default_rng(seed).permutation(len(data.train))
+    return data.train.x[order[:_CALIBRATION_SAMPLES]]
+
+
+def _macs(seen: Any) -> Number:
+    if seen.not_counted:
+        named = ", ".join(seen.not_counted[:3]) + (", …" if len(seen.not_counted) > 3 else "")
+        return Number.unavailable(f"MACs of {named} cannot be counted")
+    return Number.counted(seen.macs)

@@ -1,0 +1,182 @@
+"""The comparison as one HTML page that opens offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
+from edgekit.report.answer import answers
+from edgekit.report.curves import latency_plot, resources_plot, training_plot
+from edgekit.report.evidence import PERCENTILES, Evidence, evidence, machines
+from edgekit.report.format import LEGEND, MISSING, count_text, digits
+from edgekit.report.grid import BASE, Grid, Line, grid, heading
+from edgekit.report.pareto import Plot, pareto_plot
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with its title."""
+
+    title: str
+    plot: Plot
+
+
+@dataclass(frozen=True)
+class BoardEvidence:
+    """All runs on one board, with their plots."""
+
+    board: str
+    machines: tuple[str, ...]
+    runs: tuple[Evidence, ...]
+    latency: Plot | None
+    resources: Plot | None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Two bars, before and after: their widths in percent and what they are labelled with."""
+
+    widths: tuple[float, float]
+    texts: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LayerBars:
+    """One convolution before and after."""
+
+    layer: LayerSaving
+    parameters: Bars
+    macs: Bars
+
+
+def comparison_to_html(comparison: Comparison) -> str:
+    """The page: answer, table, plots, layers, training, evidence, advice, notes, settings."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup, escape
+
+    here = files("edgekit.report")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # Drawings are our own text, in which svg_of and matplotlib have escaped every name.
+    environment.filters["drawing"] = lambda plot: Markup(plot.svg)
+    # A long recipe may be broken after a pass, not within one.
+    environment.filters["steps"] = lambda name: escape(name).replace("+", Markup("+<wbr>"))
+    template = environment.from_string(here.joinpath("template.html").read_text("utf-8"))
+    shown = grid(comparison)
+    found = answers(comparison)
+    return template.render(
+        comparison=comparison,
+        style=Markup(here.joinpath("style.css").read_text("utf-8")),
+        answers=found,
+        shipped={(answer.board, answer.recipe) for answer in found},
+        base=BASE,
+        grid=shown,
+        columns=[(column, heading(column)) for column in COLUMNS],
+        legend=[LEGEND[how] for how in shown.marks],
+        has_base=any(line.row.recipe == BASE for line in shown.lines),
+        pareto=_pareto(shown),
+        layers=_layers(comparison.layers),
+        layer_totals=_totals(comparison.layers),
+        stages=comparison.stages,
+        seconds=_duration,
+        training=training_plot(_own(comparison.stages), "training"),
+        evidence=_evidence(comparison),
+        percentiles=PERCENTILES,
+        settings=[(key, _plain(value)) for key, value in comparison.settings.items()],
+    )
+
+
+def _pareto(shown: Grid) -> list[Figure]:
+    """A panel for each board, and one for the size of the files, which boards share."""
+    figures = []
+    for i, group in enumerate(shown.boards):
+        plot = pareto_plot(group.lines, "latency_p50_ms", group.board, f"pareto-{i}")
+        if plot is not None:
+            figures.append(Figure(f"Latency on {group.board}", plot))
+    first: dict[tuple[str, str], Line] = {}
+    for line in shown.lines:
+        first.setdefault((line.row.recipe, line.row.file), line)
+    plot = pareto_plot(list(first.values()), "file_bytes", "any board", "pareto-size")
+    if plot is not None:
+        figures.append(Figure("Size of the file", plot))
+    return figures
+
+
+def _own(stages: Sequence[Stage]) -> list[Stage]:
+    """Stages without those that another recipe of this comparison trained."""
+    own: list[Stage] = []
+    for stage in stages:
+        twin = any(stage.name == other.name and stage.history == other.history for other in own)
+        if not (stage.reused and twin):
+            own.append(stage)
+    return own
+
+
+def _layers(layers: Sequence[LayerSaving]) -> list[LayerBars]:
+    """Bars on one scale for all layers, so that large layers look large."""
+    parameters = [(layer.parameters_before, layer.parameters_after) for layer in layers]
+    macs = [(layer.macs_before, layer.macs_after) for layer in layers]
+    return [
+        LayerBars(layer, *bars)
+        for layer, *bars in zip(layers, _bars(parameters), _bars(macs), strict=True)
+    ]
+
+
+def _bars(pairs: Sequence[tuple[int | None, int | None]]) -> list[Bars]:
+    """Widths in percent of the largest count; an unknown count has no bar and a dash."""
+    largest = max((count or 0 for pair in pairs for count in pair), default=0) or 1
+    return [
+        Bars(
+            widths=(100 * (before or 0) / largest, 100 * (after or 0) / largest),
+            texts=(_count(before), _count(after)),
+        )
+        for before, after in pairs
+    ]
+
+
+def _count(count: int | None) -> str:
+    return MISSING if count is None else count_text(count)
+
+
+def _totals(layers: Sequence[LayerSaving]) -> dict[str, str]:
+    """The sums over all convolutions as text; a dash where a layer's count is unknown."""
+    names = ("parameters_before", "parameters_after", "macs_before", "macs_after")
+    totals = {}
+    for name in names:
+        counts = [getattr(layer, name) for layer in layers]
+        totals[name] = _count(None if None in counts else sum(counts))
+    return totals
+
+
+def _evidence(comparison: Comparison) -> list[BoardEvidence]:
+    by_board: dict[str, list[Mapping[str, Any]]] = {}
+    for item in comparison.records:
+        by_board.setdefault(str(item["board"]), []).append(item)
+    return [
+        BoardEvidence(
+            board=board,
+            machines=machines(items),
+            runs=tuple(evidence(item) for item in items),
+            latency=latency_plot(board, items, f"latency-{i}"),
+            resources=resources_plot(board, items, f"resources-{i}"),
+        )
+        for i, (board, items) in enumerate(by_board.items())
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """23.2 s, 4 min 10 s, 2 h 3 min."""
+    if not seconds >= 60:
+        return f"{digits(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _plain(value: object) -> str:
+    """A setting as text: strings bare, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

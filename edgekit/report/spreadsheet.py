@@ -1,0 +1,41 @@
+"""A comparison's rows as CSV for a spreadsheet or pandas."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from edgekit.comparison import COLUMNS, Comparison
+from edgekit.report.format import ratio
+from edgekit.report.grid import base_rows, number_of
+
+FACETS = ("low", "high", "how", "reason")
+
+
+def header() -> list[str]:
+    """The column names: a number's value under its own name, its facets and ratio behind it."""
+    names = ["recipe", "board", "file", "pareto", "error"]
+    for column in COLUMNS:
+        names += [column, *(f"{column}_{facet}" for facet in FACETS), f"{column}_ratio"]
+    return names
+
+
+def comparison_to_csv(comparison: Comparison) -> str:
+    """One line per recipe and board as RFC 4180 says; what is not known is empty, never 0.
+
+    A ratio is to the base on the same board.
+    """
+    out = io.StringIO(newline="")
+    # RFC 4180's CRLF is the csv module's default.
+    writer = csv.writer(out)
+    writer.writerow(header())
+    bases = base_rows(comparison.rows)
+    for row in comparison.rows:
+        line: list[object] = [row.recipe, row.board, row.file, str(row.pareto).lower(), row.error]
+        base = bases.get(row.board)
+        for column in COLUMNS:
+            number = number_of(row, column)
+            relative = None if base is None else ratio(number, number_of(base, column))
+            line += [number.value, *(getattr(number, facet) for facet in FACETS), relative]
+        writer.writerow(line)
+    return out.getvalue()

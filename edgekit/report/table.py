@@ -1,0 +1,199 @@
+"""The comparison as a table for the terminal, with its notes and advice."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekit.comparison import COLUMNS, Comparison
+from edgekit.report.answer import answers
+from edgekit.report.format import LEGEND
+from edgekit.report.grid import BASE, Cell, Grid, Group, Line, grid, heading
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+PIPED_WIDTH = 118
+"""Columns when the output is no terminal: a file has no width of its own."""
+STAR = "★"
+FAILED = "✗"
+
+_SIZE = ("accuracy", "parameters", "macs", "file_bytes", "gzip_bytes")
+_COST = tuple(column for column in COLUMNS if column not in _SIZE)
+_TITLES = {"parameters": "params", "energy_j": "energy/\ninference"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns stand side by side, and whether a ratio stands beside its value or below."""
+
+    tables: tuple[tuple[str, ...], ...]
+    beside: bool
+    name_width: int
+    gap: int
+
+
+_LAYOUTS = (
+    _Layout((tuple(COLUMNS),), beside=True, name_width=34, gap=2),
+    _Layout((tuple(COLUMNS),), beside=True, name_width=20, gap=2),
+    _Layout((tuple(COLUMNS),), beside=True, name_width=20, gap=1),
+    _Layout((tuple(COLUMNS),), beside=False, name_width=16, gap=1),
+    _Layout((_SIZE, _COST), beside=True, name_width=22, gap=2),
+    _Layout((_SIZE, _COST), beside=False, name_width=18, gap=1),
+)
+"""From the widest to the narrowest; the first that fits is taken."""
+
+
+def print_table(comparison: Comparison) -> None:
+    """Print the table to standard output, coloured only where that is a terminal."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
+    sys.stdout.write(table_text(comparison, width, colour=terminal))
+
+
+def table_text(comparison: Comparison, width: int = PIPED_WIDTH, *, colour: bool = False) -> str:
+    """The table, notes, answer and advice as text; only commands may be wider than `width`.
+
+    Where the columns do not fit side by side, sizes and costs become two tables.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        width=width,
+        force_terminal=colour,
+        # None rather than "auto": the environment must not colour what goes into a pipe.
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for part in _parts(comparison, console):
+            # Commands are copied from here, so no line break may be put into them.
+            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
+    # Cells are filled to their column's width; the ends of lines need no filling.
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]:
+    shown = grid(comparison)
+    title = f"{comparison.model} on {comparison.data}, {comparison.created}"
+    yield _text((title, "bold"))
+    layout = _layout(shown, console)
+    for group in shown.boards:
+        for columns in layout.tables:
+            yield _text((f"\n{group.board}", "bold cyan"))
+            yield _table(group, columns, layout)
+    yield _text(("\n" + "\n".join(_legend(shown)), "dim"))
+    for line in shown.lines:
+        if line.row.error is not None:
+            where = f"{line.row.recipe} on {line.row.board}: "
+            yield _text((f"{FAILED} ", "red"), where, line.row.error)
+    yield from (_text((f"[{key}] ", "dim"), reason) for key, reason in shown.notes)
+    for answer in answers(comparison):
+        yield _text(("\n" + answer.board, "bold cyan"), ": ", answer.text)
+        yield from (_text(("! ", "yellow"), caution) for caution in answer.cautions)
+    if comparison.advice:
+        yield _text(("\nTry next", "bold"))
+    for advice in comparison.advice:
+        yield _text("- ", advice.text)
+        if advice.command:
+            command = _text((f"    {advice.command}", "green"))
+            command.no_wrap = True
+            yield command
+    if comparison.notes:
+        yield _text(("\nNotes", "bold"))
+    yield from (_text("- ", note) for note in comparison.notes)
+
+
+def _text(*parts: str | tuple[str, str]) -> Text:
+    """Text with styles; names from outside cannot send control codes to the terminal."""
+    from rich.text import Text
+
+    clean = [
+        (_printable(part), "") if isinstance(part, str) else (_printable(part[0]), part[1])
+        for part in parts
+    ]
+    return Text.assemble(*clean)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
+def _layout(shown: Grid, console: Console) -> _Layout:
+    """The widest layout in which every board's tables fit."""
+    wide = console.options.update(width=10_000)
+    for layout in _LAYOUTS:
+        tables = [
+            _table(group, columns, layout) for group in shown.boards for columns in layout.tables
+        ]
+        if all(console.measure(table, options=wide).maximum <= console.width for table in tables):
+            return layout
+    return _LAYOUTS[-1]
+
+
+def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, layout.gap, 0, 0), pad_edge=False, show_edge=False
+    )
+    table.add_column("recipe", vertical="top", overflow="fold")
+    for column in columns:
+        title = _TITLES.get(column, heading(column).replace(" ", "\n"))
+        # Bottom-aligned headings: shorter ones are filled from above.
+        filled = "\n" * (1 - title.count("\n")) + title
+        table.add_column(
+            _text(filled, (f"\n{group.hows[column]}", "dim not bold")),
+            justify="right",
+            overflow="fold",
+        )
+    for line in group.lines:
+        cells = [_cell(line.cells[column], layout.beside) for column in columns]
+        table.add_row(_name(line, layout.name_width), *cells)
+    return table
+
+
+def _name(line: Line, width: int) -> Text:
+    """Star, name, mark of an error; a long name goes on in the next line, after a "+"."""
+    pieces: list[str] = []
+    current = ""
+    for step in line.row.recipe.replace("+", "+\0").split("\0"):
+        if current and len(current) + len(step) > width - 2:
+            pieces, current = [*pieces, current], ""
+        current += step
+    cut = [
+        piece[i : i + width - 2]
+        for piece in [*pieces, current]
+        for i in range(0, max(len(piece), 1), width - 2)
+    ]
+    star = (f"{STAR} ", "bold yellow") if line.row.pareto else "  "
+    failed = (f" {FAILED}" if line.row.error is not None else "", "red")
+    return _text(star, ("\n  ".join(cut), "bold" if line.row.pareto else ""), failed)
+
+
+def _cell(cell: Cell, beside: bool) -> Text:
+    if cell.note:
+        return _text(cell.text, (f" [{cell.note}]", "dim"))
+    if beside and cell.interval and cell.ratio:
+        return _text(cell.text, (f" {cell.ratio}", "cyan"), (f"\n{cell.interval}", "dim"))
+    below = [(f"\n{cell.ratio}", "cyan")] if cell.ratio else []
+    return _text(cell.text, *below, *([(f"\n{cell.interval}", "dim")] if cell.interval else []))
+
+
+def _legend(shown: Grid) -> Iterator[str]:
+    if any(line.row.pareto for line in shown.lines):
+        yield f"{STAR} Pareto-best: no other beats it in accuracy, latency and file together"
+    if any(line.row.recipe == BASE for line in shown.lines):
+        yield "0.38x ratio to base on the same board (accuracy: the difference)"
+    if any(cell.interval for line in shown.lines for cell in line.cells.values()):
+        yield "1.2–1.4 interval of the value above it"
+    yield from (LEGEND[how] for how in shown.marks)

@@ -1,0 +1,117 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgekit_device import Record, __version__
+from edgekit_device.cli import main
+from edgekit_device.errors import UsageError
+from edgekit_device.runtime import installed
+
+Copy = Callable[..., Path]
+Capture = pytest.CaptureFixture[str]
+
+SHORT = ["--runs", "2", "--seconds", "0", "--rounds", "2", "--idle-seconds", "0"]
+
+
+def test_json_is_one_array_of_records_and_progress_is_elsewhere(
+    model: Copy, capsys: Capture
+) -> None:
+    paths = [str(model("conv_float32")), str(model("conv_int8"))]
+    assert main(["profile", *paths, *SHORT, "--json", "--progress", "json"]) == 0
+    out, err = capsys.readouterr()
+    records = [Record.from_json(data) for data in json.loads(out)]
+    assert [record.model.file for record in records] == ["conv_float32.tflite", "conv_int8.tflite"]
+    assert records[0].settings.runs == 2
+    events = [json.loads(line) for line in err.splitlines()]
+    assert events[0] == {"event": "idle"}
+    assert {"event": "round", "model": "conv_int8.tflite", "round": 2, "rounds": 2} in events
+
+
+def test_a_person_gets_a_summary(model: Copy, capsys: Capture) -> None:
+    assert main(["profile", str(model()), *SHORT]) == 0
+    out, err = capsys.readouterr()
+    for words in ("conv_float32.tflite", "passed: 4 samples", "latency p50", "memory peak", "MB"):
+        assert words in out
+    assert "energy         unavailable: " in out
+    assert "conv_float32.tflite: round 1 of 2" in err
+
+
+def test_progress_can_be_switched_off(model: Copy, capsys: Capture) -> None:
+    assert main(["profile", str(model()), *SHORT, "--progress", "none"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_one_failed_model_is_exit_code_1_with_all_records(
+    model: Copy, tmp_path: Path, capsys: Capture
+) -> None:
+    missing = str(tmp_path / "missing.tflite")
+    assert main(["profile", missing, str(model()), *SHORT, "--json"]) == 1
+    records = json.loads(capsys.readouterr().out)
+    assert [record["status"] for record in records] == ["error", "ok"]
+    assert main(["profile", missing, *SHORT]) == 1
+    assert "(missing-file) missing.tflite: there is no such file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--runs", "0"], "runs: must be a whole number of at least 1. Received: 0"),
+        (["--seconds", "-1"], "seconds: "),
+        (["--profile", "pi9"], "there is no board profile 'pi9'"),
+        (["--profile", "nowhere.toml"], "the profile nowhere.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_exit_code_2_and_one_sentence(
+    model: Copy, capsys: Capture, arguments: list[str], says: str
+) -> None:
+    assert main(["profile", str(model()), *arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_runtime_that_is_not_here_is_exit_code_2_with_a_pip_command(
+    model: Copy, capsys: Capture
+) -> None:
+    here = {entry.runtime.name for entry in installed()}
+    elsewhere = {"litert", "tflite-runtime"} - here
+    if not elsewhere:
+        pytest.skip("both runtimes are installed here")
+    (name,) = elsewhere
+    assert main(["profile", str(model()), "--runtime", name]) == 2
+    assert f"pip install 'edgekit-device[{name}]'" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(model: Copy) -> None:
+    with pytest.raises(UsageError):
+        main(["profile", str(model()), "--runs", "0", "--debug"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["profile"], ["profile", "x", "--runs", "few"]])
+def test_a_command_that_is_none_is_exit_code_2(arguments: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: edgekit-agent" in capsys.readouterr().err
+
+
+def test_info_tells_machine_runtimes_and_profile(capsys: Capture) -> None:
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) == {"agent", "machine", "runtimes", "board"}
+    names = {entry["runtime"]["name"] for entry in facts["runtimes"]}
+    assert names == {entry.runtime.name for entry in installed()}
+    assert main(["info"]) == 0
+    assert "runtimes" in capsys.readouterr().out
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "edgekit_device", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"edgekit-agent {__version__}\n"

@@ -1,0 +1,27 @@
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+DEVICE = Path(__file__).parents[2] / "device"
+BOARDS = Path(__file__).parents[2] / "profiles" / "boards"
+
+
+@pytest.mark.skipif(
+    find_spec("build") is None or find_spec("hatchling") is None,
+    reason="needs the packages build and hatchling",
+)
+def test_a_wheel_built_by_way_of_the_sdist_holds_the_board_profiles(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(DEVICE)], capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        pi4 = archive.read("edgekit_device/profiles/boards/pi4.toml")
+    assert {f"edgekit_device/profiles/boards/{file.name}" for file in BOARDS.iterdir()} <= names
+    assert pi4 == (BOARDS / "pi4.toml").read_bytes()
+    assert "edgekit_device/py.typed" in names
+    assert not any("models/" in name or name.startswith("tests") for name in names)

@@ -1,0 +1,216 @@
+"""A made-up comparison with the shape of a real one: digits, eight recipes, two boards."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from typing import Any
+
+import pytest
+
+from edgekit.comparison import Advice, Comparison, LayerSaving, Row, Stage
+from edgekit_device.number import Number
+
+FIGURES: dict[str, tuple[float, int, int, int, int, float]] = {
+    # recipe: accuracy, parameters, MACs, file, gzip, latency factor
+    "base": (0.989, 46_762, 2_830_000, 193_560, 174_202, 1.00),
+    "int8": (0.987, 46_762, 2_830_000, 55_688, 44_120, 0.41),
+    "P": (0.986, 46_762, 2_830_000, 193_560, 101_337, 1.01),
+    "C": (0.984, 46_762, 2_830_000, 193_560, 38_112, 0.99),
+    "PCQ": (0.978, 46_762, 2_830_000, 55_688, 17_431, 0.42),
+    "LCRM": (0.983, 18_140, 1_090_000, 79_204, 70_311, 0.52),
+    "lcrm+int8": (0.981, 18_140, 1_090_000, 29_560, 21_874, 0.26),
+    "lcrm+prune(0.5)+cluster(16)+int8": (0.966, 18_140, 1_090_000, 29_560, 11_020, 0.262),
+}
+PARETO = {"base", "int8", "LCRM", "lcrm+int8", "lcrm+prune(0.5)+cluster(16)+int8"}
+EMULATED = "an emulated board draws no power of its own; the profile pi4 has no power model"
+
+
+def accuracy_of(share: float, images: int = 1797) -> Number:
+    spread = 1.96 * math.sqrt(share * (1 - share) / images)
+    return Number.measured(share, round(share - spread, 4), min(1.0, round(share + spread, 4)))
+
+
+def row_of(recipe: str, board: str) -> Row:
+    accuracy, parameters, macs, file_bytes, gzip_bytes, factor = FIGURES[recipe]
+    p50 = 1.842 * factor
+    local = board == "local"
+    return Row(
+        recipe=recipe,
+        board=board,
+        file=f"models/{recipe}.tflite",
+        accuracy=accuracy_of(accuracy),
+        parameters=Number.counted(parameters),
+        macs=Number.counted(macs),
+        file_bytes=Number.counted(file_bytes),
+        gzip_bytes=Number.counted(gzip_bytes),
+        latency_p50_ms=Number.measured(p50, p50 * 0.97, p50 * 1.05)
+        if local
+        else Number.emulated(p50 * 14.2),
+        peak_rss_bytes=Number.measured(43_500_000 + 2 * file_bytes),
+        energy_j=Number.estimated(p50 * 0.0031, p50 * 0.0024, p50 * 0.0038)
+        if local
+        else Number.unavailable(EMULATED),
+        pareto=recipe in PARETO,
+    )
+
+
+def failed(row: Row, message: str) -> Row:
+    missing = Number.unavailable("the run ended in an error")
+    return dataclasses.replace(
+        row,
+        latency_p50_ms=missing,
+        peak_rss_bytes=missing,
+        energy_j=missing,
+        pareto=False,
+        error=message,
+    )
+
+
+def record_of(row: Row) -> dict[str, Any]:
+    """As the agent writes it, without what the report does not show."""
+    chance = random.Random(f"{row.recipe}{row.board}")
+    error = None if row.error is None else {"kind": "runtime", "message": row.error}
+    p50 = row.latency_p50_ms
+    value = p50.value or 0.0
+
+    def around(factor: float) -> dict[str, Any]:
+        return (p50 if p50.value is None else Number.measured(value * factor)).to_json()
+
+    samples = [
+        {
+            "t_s": i * 0.1,
+            "cpu_cores": 0.0 if i < 2 else 0.9 + 0.15 * chance.random(),
+            "rss_bytes": int(31e6 + 1.2e7 * (1 - math.exp(-i / 4)) + 2e5 * chance.random()),
+        }
+        for i in range(30)
+    ]
+    record = {
+        "schema": "edgekit.record/1",
+        "status": "ok" if row.error is None else "error",
+        "error": error,
+        "machine": {
+            "board": None if row.board == "local" else "pi4",
+            "model": "Raspberry Pi 4 Model B Rev 1.4",
+            "architecture": "aarch64",
+            "cores": 4,
+            "memory_bytes": 3_977_000_000,
+            "os": "Debian GNU/Linux 12 (bookworm)",
+            "kernel": "6.1.0-rpi7-rpi-v8",
+        },
+        "runtime": {"name": "ai-edge-litert", "version": "2.3.0"},
+        "threads": 1,
+        "runs": 200,
+        "latency_ms": {
+            "min": around(0.93),
+            "p50": p50.to_json(),
+            "p90": around(1.08),
+            "p99": around(1.31),
+            "max": around(1.9),
+            "mean": around(1.02),
+        },
+        "throughput_per_s": around(1.0) if not value else Number.measured(1e3 / value).to_json(),
+        "cpu_utilisation": Number.measured(0.24).to_json(),
+        "cpu_cores": Number.measured(0.97).to_json(),
+        "peak_rss_bytes": row.peak_rss_bytes.to_json(),
+        "energy_j": row.energy_j.to_json(),
+        "energy_above_idle_j": row.energy_j.to_json(),
+        "samples": samples if row.error is None else [],
+        "round_medians_ms": [value * f for f in (0.97, 1.0, 1.01, 1.05)] if value else [],
+        "warmup_ms": [value * 3.1, value * 1.2, value * 1.05] if value else [],
+        "load_ms": Number.measured(4.21).to_json(),
+        "golden": {
+            "status": "passed" if row.error is None else "absent",
+            "largest_error": 2.1e-6 if row.error is None else None,
+            "tolerance": 1e-4 if row.error is None else None,
+            "samples": 16 if row.error is None else None,
+            "reason": None if row.error is None else "the model did not run",
+        },
+    }
+    return {"recipe": row.recipe, "board": row.board, "record": record}
+
+
+def stage_of(recipe: str, name: str, epochs: int, start: float) -> Stage:
+    chance = random.Random(name)
+    losses = [start * math.exp(-i / 3) + 0.03 + 0.01 * chance.random() for i in range(epochs)]
+    history = {
+        "loss": losses,
+        "val_loss": [loss * 1.2 for loss in losses],
+        "accuracy": [1 - loss / 3 for loss in losses],
+        "val_accuracy": [0.99 - loss / 3 for loss in losses],
+        "learning_rate": [1e-3] * epochs,
+    }
+    return Stage(
+        recipe=recipe,
+        name=name,
+        seconds=1.9 * epochs + 0.4,
+        epochs=epochs,
+        history=history if epochs else {},
+        changed=("conv2d_1", "conv2d_2", "dense"),
+        skipped=(("conv2d", "3 input channels: nothing to share"),),
+    )
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    boards = ("local", "qemu:pi4")
+    rows = [row_of(recipe, board) for board in boards for recipe in FIGURES]
+    rows[-2] = failed(rows[-2], "the interpreter ended with signal 11 after 3 of 200 runs")
+    return Comparison(
+        model="digits_cnn.keras",
+        data="sklearn digits (1797 images, 20 % held out)",
+        created="2026-03-14T09:26:53Z",
+        settings={"epochs": 12, "batch_size": 64, "rounds": 5, "seed": 7, "boards": list(boards)},
+        versions={"edgekit": "0.1.0", "keras": "3.15.1", "tensorflow": "2.21.0"},
+        rows=tuple(rows),
+        layers=(
+            LayerSaving("conv2d", "stem", "kept: 1 input channel", 320, 320, 18_432, 18_432, False),
+            LayerSaving(
+                "conv2d_1",
+                "3x3, same",
+                "depthwise + pointwise",
+                18_496,
+                2_432,
+                1_179_648,
+                155_648,
+                True,
+            ),
+            LayerSaving(
+                "conv2d_2",
+                "3x3, stride 2",
+                "low-rank 1x3 + 3x1",
+                27_712,
+                14_900,
+                1_597_440,
+                880_640,
+                True,
+            ),
+        ),
+        stages=(
+            stage_of("base", "train", 12, 1.9),
+            stage_of("int8", "int8", 0, 0.0),
+            stage_of("P", "prune(0.5)", 6, 0.3),
+            stage_of("C", "cluster(16)", 4, 0.2),
+            stage_of("LCRM", "lcrm", 10, 0.9),
+            dataclasses.replace(stage_of("lcrm+int8", "lcrm", 10, 0.9), reused=True),
+        ),
+        records=tuple(record_of(row) for row in rows),
+        advice=(
+            Advice(
+                "lcrm+prune loses 0.015 against lcrm: train the pruned model longer.",
+                "edgekit compare digits_cnn.keras --data digits --recipes 'lcrm+prune(0.5)+int8' "
+                "--epochs 24 --board local",
+            ),
+            Advice("qemu:pi4 has no energy: give the board a power model in its profile."),
+        ),
+        notes=("The held-out images were never used in training or calibration.",),
+    )
+
+
+@pytest.fixture(scope="session")
+def single(comparison: Comparison) -> Comparison:
+    """One row and nothing else: no layers, stages, records, advice or notes."""
+    return dataclasses.replace(
+        comparison, rows=comparison.rows[:1], layers=(), stages=(), records=(), advice=(), notes=()
+    )
