@@ -13,6 +13,7 @@ from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
 from edgekit.comparison import Comparison, LayerSaving, Row, Stage
 from edgekit.data import Dataset
 from edgekit.errors import EdgeKitError, RunError
+from edgekit.evaluate import accuracy_change
 from edgekit.optimization import Optimized, load_data_for, load_parent, optimize
 from edgekit.pareto import mark_pareto
 from edgekit.progress import Listener, Step, silent
@@ -70,7 +71,7 @@ def compare(
     ]
     rows = mark_pareto(
         [
-            _row(recipe, str(board), results[recipe], records)
+            _row(recipe, str(board), results[recipe], results["base"], records)
             for board in places
             for recipe in results
         ]
@@ -123,7 +124,13 @@ def _profile(
     ]
 
 
-def _row(recipe: str, board: str, result: Optimized | str, records: list[dict[str, Any]]) -> Row:
+def _row(
+    recipe: str,
+    board: str,
+    result: Optimized | str,
+    base: Optimized | str,
+    records: list[dict[str, Any]],
+) -> Row:
     if isinstance(result, str):
         unknown = Number.unavailable("the recipe failed")
         return Row(
@@ -149,6 +156,7 @@ def _row(recipe: str, board: str, result: Optimized | str, records: list[dict[st
         board=board,
         file=f"files/{result.file.name}",
         accuracy=result.accuracy,
+        accuracy_change=_change(result, base),
         parameters=result.parameters,
         macs=result.macs,
         file_bytes=result.file_bytes,
@@ -158,6 +166,12 @@ def _row(recipe: str, board: str, result: Optimized | str, records: list[dict[st
         energy_j=_number(record, "energy_j"),
     )
     return replace(row, error=error) if error else row
+
+
+def _change(result: Optimized, base: Optimized | str) -> Number:
+    if isinstance(base, str):
+        return Number.unavailable("base failed")
+    return accuracy_change(result.correct, base.correct)
 
 
 def _number(record: dict[str, Any], *keys: str) -> Number:

@@ -22,9 +22,15 @@ COLUMNS: dict[str, str] = {
 """The numeric columns of a row, in table order, with their headings."""
 
 
+_NOT_COMPARED = Number.unavailable("not compared with base")
+
+
 @dataclass(frozen=True)
 class Row:
-    """One recipe on one board; a column that could not be had is an unavailable `Number`."""
+    """One recipe on one board; a column that could not be had is an unavailable `Number`.
+
+    `accuracy_change` is accuracy less the base's, with the 95 % interval of a paired comparison.
+    """
 
     recipe: str
     board: str
@@ -37,6 +43,7 @@ class Row:
     latency_p50_ms: Number
     peak_rss_bytes: Number
     energy_j: Number
+    accuracy_change: Number = _NOT_COMPARED
     pareto: bool = False
     error: str | None = None
 

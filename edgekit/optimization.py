@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset, load_data
 from edgekit.data.sources import Pixels
-from edgekit.evaluate import tflite_accuracy
+from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step, silent
 from edgekit.stages import Parent, run_stages
 from edgekit.store import content_key, file_name, open_run
@@ -26,7 +26,7 @@ _CALIBRATION_SAMPLES = 200
 
 @dataclass(frozen=True)
 class Optimized:
-    """One recipe's file with its cost and accuracy."""
+    """One recipe's file with its cost, its accuracy, and which test samples it got right."""
 
     recipe: str
     file: Path
@@ -35,6 +35,7 @@ class Optimized:
     macs: Number
     file_bytes: Number
     gzip_bytes: Number
+    correct: tuple[bool, ...]
     stages: tuple[Stage, ...]
     layers: tuple[LayerSaving, ...]
 
@@ -110,11 +111,15 @@ def optimize(
     done = ec.export_tflite(
         staged.model, recipe.export, file, representative=samples, recipe=recipe
     )
+    correct: tuple[bool, ...] = ()
     accuracy = Number.unavailable("no data were given")
     if data is not None:
         progress(Step(f"score {recipe}"))
         objective = ec.classification_objective(staged.model, data.classes)
-        accuracy = tflite_accuracy(file, data.test, objective.from_logits)
+        correct = tuple(
+            ec.correct(file, data.test.x, data.test.y, from_logits=objective.from_logits)
+        )
+        accuracy = measured_accuracy(correct)
         ec.note_task(done, {"name": data.name, "metric": "accuracy", **accuracy.to_json()})
     seen = ec.inspect_model(staged.model)
     return Optimized(
@@ -125,6 +130,7 @@ def optimize(
         macs=_macs(seen),
         file_bytes=Number.counted(done.file_bytes),
         gzip_bytes=Number.counted(done.gzip_bytes),
+        correct=correct,
         stages=staged.stages,
         layers=staged.layers,
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit_converters.load import load_model
     from edgekit_converters.parents import alexnet, digits_cnn
     from edgekit_converters.stage import apply_pass, fingerprint, save_model
+    from edgekit_converters.tflite import correct
     from edgekit_converters.train import Training, classification_objective, fine_tune, set_seed
 
 _LAZY = {
@@ -34,6 +35,7 @@ _LAZY = {
     "alexnet": "parents",
     "apply_pass": "stage",
     "classification_objective": "train",
+    "correct": "tflite",
     "digits_cnn": "parents",
     "export_tflite": "export",
     "fingerprint": "stage",
@@ -65,6 +67,7 @@ __all__ = [
     "apply_lcrm",
     "apply_pass",
     "classification_objective",
+    "correct",
     "digits_cnn",
     "export_tflite",
     "fine_tune",

@@ -116,13 +116,16 @@ def predict(path: Path, samples: Any, *, threads: int = 2) -> Iterator[list[Any]
         yield [out.dequantise(value) for out, value in zip(signature.outputs, raw, strict=True)]
 
 
-def accuracy(path: Path, samples: Any, labels: Any, *, from_logits: bool = False) -> float:
-    """Share of samples whose label the file finds; a single output unit decides at one half."""
-    right = 0
+def correct(path: Path, samples: Any, labels: Any, *, from_logits: bool = False) -> list[bool]:
+    """For each sample whether the file finds its label; a single output unit decides at one half.
+
+    `from_logits` says that a single unit's output is a logit, which decides at 0.
+    """
+    right = []
     for (scores, *_), label in zip(predict(path, samples), labels, strict=True):
         if scores.shape[-1] == 1:
             guess = int(scores.ravel()[0] > (0.0 if from_logits else 0.5))
         else:
             guess = int(np.argmax(scores[0]))
-        right += guess == int(label)
-    return right / len(labels)
+        right.append(guess == int(label))
+    return right

@@ -73,6 +73,7 @@ def optimize(options: argparse.Namespace) -> int:
         done = run(parent, recipe, data, out=out, training=training, progress=progress)
     if options.json:
         facts = {**asdict(done), "file": str(done.file)}
+        del facts["correct"]
         facts.update(
             {key: value.to_json() for key, value in vars(done).items() if hasattr(value, "to_json")}
         )

@@ -35,7 +35,12 @@ def answers(comparison: Comparison) -> tuple[Answer, ...]:
 
 
 def keeps_accuracy(row: Row, base: Row) -> bool:
-    """Whether the base's accuracy lies within the row's interval, or the row is better."""
+    """Whether the test data cannot show that the row is worse than the base.
+
+    By the paired comparison where there is one, else by the row's own interval.
+    """
+    if row.accuracy_change.high is not None:
+        return row.accuracy_change.high >= 0
     ours, wanted = row.accuracy, base.accuracy
     if ours.value is None or wanted.value is None:
         return False
@@ -143,6 +148,9 @@ def _accuracy(pick: Row, base: Row) -> str:
     """One sentence on what the accuracies allow to say."""
     ours, theirs = (number_text("accuracy", row.accuracy, "") for row in (pick, base))
     span = interval_text("accuracy", pick.accuracy)
+    change = row_change(pick)
+    if change:
+        return f"Accuracy {ours} against {theirs}: {change}."
     if not span:
         return f"Accuracy {ours} against {theirs}."
     if overlap("accuracy", pick, base):
@@ -151,6 +159,21 @@ def _accuracy(pick: Row, base: Row) -> str:
             "this much test data cannot tell the two apart."
         )
     return f"Accuracy {ours} ({span}) against {theirs}: better beyond the interval."
+
+
+def row_change(row: Row) -> str:
+    """What the paired comparison with the base allows to say; empty where there is none."""
+    change = row.accuracy_change
+    if change.value is None or change.low is None or change.high is None:
+        return ""
+    interval = f"95 % interval {_signed(change.low)} to {_signed(change.high)} on the same samples"
+    if change.low <= 0 <= change.high:
+        return f"{_signed(change.value)} ({interval}), which may be chance"
+    return f"{_signed(change.value)} ({interval}), which is more than chance"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _costs(row: Row, base: Row) -> str:

@@ -112,7 +112,7 @@ def _number(data: Any, where: str) -> Number:
 
 
 def _row(data: Any, where: str) -> Row:
-    return _build(Row, data, where, **dict.fromkeys(COLUMNS, _number))
+    return _build(Row, data, where, **dict.fromkeys((*COLUMNS, "accuracy_change"), _number))
 
 
 def _stage(data: Any, where: str) -> Stage:

@@ -17,7 +17,7 @@ def header() -> list[str]:
     names = ["recipe", "board", "file", "pareto", "error"]
     for column in COLUMNS:
         names += [column, *(f"{column}_{facet}" for facet in FACETS), f"{column}_ratio"]
-    return names
+    return [*names, "accuracy_change", *(f"accuracy_change_{facet}" for facet in FACETS)]
 
 
 def comparison_to_csv(comparison: Comparison) -> str:
@@ -37,5 +37,6 @@ def comparison_to_csv(comparison: Comparison) -> str:
             number = number_of(row, column)
             relative = None if base is None else ratio(number, number_of(base, column))
             line += [number.value, *(getattr(number, facet) for facet in FACETS), relative]
-        writer.writerow(line)
+        change = row.accuracy_change
+        writer.writerow([*line, change.value, *(getattr(change, facet) for facet in FACETS)])
     return out.getvalue()

@@ -241,6 +241,22 @@ def test_a_hanging_worker_gives_a_record_and_is_ended(model: Copy, quick: Quick)
     assert workers() == []
 
 
+def test_a_failed_models_worker_does_not_stay_while_others_run(
+    model: Copy, quick: Quick, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"\0\0\0\0TFL3" + bytes(40))
+    alive: list[int] = []
+
+    def count(event: Event) -> None:
+        if event.event == "round":
+            alive.append(len(workers()))
+
+    records = profile_models([broken, model()], quick(rounds=1), progress=count)
+    assert [record.status for record in records] == ["error", "ok"]
+    assert alive == [1]
+
+
 def test_no_worker_is_left_behind(model: Copy, quick: Quick, tmp_path: Path) -> None:
     profile_models([model(), tmp_path / "missing.tflite"], quick())
     assert workers() == []
