@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 from edgekit_converters.complexity import parameters, total_macs
 from edgekit_converters.graph import read_graph
-from edgekit_converters.lcrm import Decision, apply_lcrm
+from edgekit_converters import Decision, apply_lcrm
 
 PAGE = Path(__file__).with_name("lcrm-applications.md")
 CASES = ("1.1", "1.2", "2", "3")
