@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from edgekit.comparison import Advice, Row, Stage
 
@@ -11,12 +13,19 @@ _NO_GAIN = 0.95
 
 
 def advise(
-    rows: Sequence[Row], stages: Sequence[Stage], epochs: int, command: str
+    rows: Sequence[Row],
+    stages: Sequence[Stage],
+    epochs: int,
+    command: str,
+    runtimes: Mapping[str, str],
 ) -> tuple[Advice, ...]:
-    """Advice from the rows and how training went; `command` is the comparison's own."""
+    """Advice from the rows and how training went.
+
+    `command` is the comparison's own, `runtimes` the TFLite runtime that each board used.
+    """
     return (
         *_unfinished(rows, stages, epochs, command),
-        *_no_faster(rows, command),
+        *_no_faster(rows, command, runtimes),
         *_missing(rows, command),
         *_energy(rows),
     )
@@ -47,11 +56,21 @@ def _unfinished(
             found.append(
                 Advice(
                     f"{behind} although its training ended by itself after {stage.epochs} epochs; "
-                    f"keep the convolution {worst} and substitute the others.",
-                    f"{command} --recipes base \"lcrm(where='!{worst}')\"",
+                    f"keep the convolution {worst} and substitute the others, or train all layers "
+                    "anew.",
+                    f"{command} --recipes {_without(worst, stage.name)} 'lcrm(weights=fresh)'",
                 )
             )
     return found
+
+
+def _without(layer: str, step: str) -> str:
+    """The LCRM pass less one convolution, for a shell (in which "!" needs single quotes)."""
+    from edgekit_converters.recipe import Lcrm, parse_recipe
+
+    given = next(p for p in parse_recipe(step).passes if isinstance(p, Lcrm))
+    kept = replace(given, where=(*given.where, f"!{layer}"))
+    return shlex.quote(str(kept).replace("'", '"'))
 
 
 def _most_harmful(stage: Stage) -> str:
@@ -61,7 +80,7 @@ def _most_harmful(stage: Stage) -> str:
     return chosen.split(":", 1)[0]
 
 
-def _no_faster(rows: Sequence[Row], command: str) -> list[Advice]:
+def _no_faster(rows: Sequence[Row], command: str, runtimes: Mapping[str, str]) -> list[Advice]:
     found = []
     for row in rows:
         base = next((r for r in rows if r.recipe == "base" and r.board == row.board), None)
@@ -70,13 +89,15 @@ def _no_faster(rows: Sequence[Row], command: str) -> list[Advice]:
         ours, theirs = row.latency_p50_ms, base.latency_p50_ms
         if ours.value is None or theirs.value is None or ours.value < _NO_GAIN * theirs.value:
             continue
-        found.append(
-            Advice(
-                f"{row.recipe} is no faster than base on {row.board}; its runtime may lack int8 "
-                "kernels there. Try the other runtime.",
+        slow = f"{row.recipe} is no faster than base on {row.board}"
+        if runtimes.get(row.board) == "tflite-runtime":
+            advice = Advice(
+                f"{slow}; tflite-runtime may lack int8 kernels there. Try the other runtime.",
                 f"{command} --runtime litert",
             )
-        )
+        else:
+            advice = Advice(f"{slow}; there int8 makes the file smaller and no more.")
+        found.append(advice)
     return found
 
 

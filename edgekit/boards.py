@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step, silent
+from edgekit_device.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class ProfileSettings:
     runtime: str = "auto"
     profile: str | None = None
     idle_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        # What the agent would refuse is refused here, before anything is trained.
+        Settings(**asdict(self))
+        if self.profile is not None:
+            from edgekit_device.profiles import load_profile
+
+            load_profile(self.profile)
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,18 @@ def profile_on(
     """
     command = [str(board.python), "-m", "edgekit_device", *_arguments(settings), *map(str, files)]
     with tempfile.TemporaryFile("w+") as output:
-        agent = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)
         try:
-            complaints = _follow(agent, progress)
-            code = agent.wait()
-        finally:
-            agent.kill()
-            agent.wait()
+            agent = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)
+        except OSError as error:
+            raise BoardError(
+                f"{board.python} cannot be started ({error.strerror}); give a Python interpreter."
+            ) from error
+        with agent:
+            try:
+                complaints = _follow(agent, progress)
+                code = agent.wait()
+            finally:
+                agent.kill()
         output.seek(0)
         answer = output.read()
     try:
@@ -88,7 +102,8 @@ def profile_on(
     except ValueError as error:
         raise BoardError(_failure(board, code, complaints)) from error
     if not isinstance(records, list) or len(records) != len(files):
-        raise BoardError(f"The agent on {board} answered for {len(records)} of {len(files)} files.")
+        count = len(records) if isinstance(records, list) else 0
+        raise BoardError(f"The agent on {board} answered for {count} of {len(files)} files.")
     return records
 
 

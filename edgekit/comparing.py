@@ -52,7 +52,7 @@ def compare(
 
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
-    places = [parse_board(board) for board in dict.fromkeys(boards)]
+    places = list(dict.fromkeys(parse_board(board) for board in boards))
     run = open_run(out)
     parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
     if not isinstance(data, Dataset):
@@ -93,7 +93,7 @@ def compare(
         layers=_layers(done),
         stages=_stages(done),
         records=tuple(records),
-        advice=advise(rows, _stages(done), training.epochs, command),
+        advice=advise(rows, _stages(done), training.epochs, command, _runtimes(records)),
         notes=_notes(data, len(parsed)),
     )
 
@@ -192,6 +192,12 @@ def _stages(results: list[Optimized]) -> tuple[Stage, ...]:
     for stage in (stage for result in results for stage in result.stages):
         unique.setdefault(stage.recipe, stage)
     return tuple(unique.values())
+
+
+def _runtimes(records: list[dict[str, Any]]) -> dict[str, str]:
+    """The TFLite runtime of each board that answered."""
+    known = [item for item in records if item["record"].get("runtime")]
+    return {item["board"]: item["record"]["runtime"]["name"] for item in known}
 
 
 def _notes(data: Dataset, recipes: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,5 +56,5 @@ def run_demo(out: Path, *, small: bool, boards: Sequence[str], progress: Listene
         training=training,
         profiling=profiling,
         progress=progress,
-        command=f"edgekit compare {model} --data digits",
+        command=f"edgekit compare {shlex.quote(str(model))} --data digits",
     )

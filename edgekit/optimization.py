@@ -86,12 +86,14 @@ def optimize(
     data: Dataset | str | Path | None = None,
     *,
     out: str | Path = "edgekit-runs",
+    batch: int | None = 1,
     training: Training | None = None,
     progress: Listener = silent,
 ) -> Optimized:
     """Carries out one recipe and writes its .tflite file with manifest and golden outputs.
 
-    Without data nothing is trained and schemes that need calibration are refused.
+    Without data nothing is trained and schemes that need calibration are refused. `batch` is the
+    file's fixed batch size; None leaves it open, which accelerators refuse.
 
     Raises:
         ConverterError, EdgeKitError: with what to do.
@@ -109,7 +111,7 @@ def optimize(
     file = run / "files" / f"{file_name(str(recipe))}.tflite"
     samples = [calibration_samples(data, training.seed)] if data else None
     done = ec.export_tflite(
-        staged.model, recipe.export, file, representative=samples, recipe=recipe
+        staged.model, recipe.export, file, representative=samples, recipe=recipe, batch=batch
     )
     correct: tuple[bool, ...] = ()
     accuracy = Number.unavailable("no data were given")

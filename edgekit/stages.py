@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
 from edgekit.progress import Listener, Step
-from edgekit.store import content_key, read_stage, stage_folder
+from edgekit.store import content_key, damaged, read_stage, stage_folder
 
 if TYPE_CHECKING:
     from edgekit_converters import Training
@@ -62,12 +62,12 @@ def run_stages(
         )
         make = _maker(staged.model, step, name, data, training, progress)
         folder, reused = stage_folder(run, key, make)
-        facts = read_stage(folder)
+        stage, layers = _told(folder, reused)
         staged = Staged(
             ec.load_model(folder / "model.keras", safe=parent.safe),
             key,
-            (*staged.stages, _stage(facts["stage"], reused)),
-            (*staged.layers, *(LayerSaving(**layer) for layer in facts["layers"])),
+            (*staged.stages, stage),
+            (*staged.layers, *layers),
         )
     return staged
 
@@ -132,6 +132,16 @@ def _saving(decision: Any) -> LayerSaving:
         macs_after=decision.macs_after,
         substituted=decision.substitute is not None,
     )
+
+
+def _told(folder: Path, reused: bool) -> tuple[Stage, tuple[LayerSaving, ...]]:
+    """What a finished stage tells of itself."""
+    facts = read_stage(folder)
+    try:
+        layers = tuple(LayerSaving(**layer) for layer in facts["layers"])
+        return _stage(facts["stage"], reused), layers
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, f"its stage.json lacks or misspells {error}") from error
 
 
 def _stage(facts: dict[str, Any], reused: bool) -> Stage:

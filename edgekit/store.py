@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +55,13 @@ def stage_folder(run: Path, key: str, make: Callable[[Path], dict[str, Any]]) ->
     try:
         facts = make(partial)
         (partial / "stage.json").write_text(json.dumps(facts, indent=1) + "\n")
-        with suppress(FileNotFoundError):
-            shutil.rmtree(final)
-        partial.rename(final)
+        try:
+            partial.rename(final)
+        except OSError:
+            # Another process was faster, or a folder without its facts is in the way.
+            if not (final / "stage.json").is_file():
+                shutil.rmtree(final)
+                partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final, False
@@ -73,18 +76,23 @@ def read_stage(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / "stage.json").read_text())
     except (OSError, ValueError) as error:
-        raise RunError(
-            f"The stage {folder} is damaged ({error}); delete that folder and run again, it will "
-            "be trained anew."
-        ) from error
+        raise damaged(folder, str(error)) from error
     if not isinstance(facts, dict):
-        raise RunError(f"The stage {folder} is damaged; delete that folder and run again.")
+        raise damaged(folder, f"its stage.json holds a {type(facts).__name__}")
     return facts
+
+
+def damaged(folder: Path, why: str) -> RunError:
+    """The error of a stage that cannot be used."""
+    return RunError(
+        f"The stage {folder} is damaged ({why}); delete that folder and run again, it will be "
+        "trained anew."
+    )
 
 
 def file_name(recipe: str) -> str:
     """A file name that a recipe can be told by."""
-    name = re.sub(r"[^\w.+=-]+", "_", recipe).strip("_")
-    if name == recipe and len(name) <= 80:
+    name = re.sub(r"[^\w.+=-]+", "_", recipe, flags=re.ASCII).strip("_")
+    if name == recipe and 0 < len(name) <= 80:
         return name
     return f"{name[:60]}-{hashlib.sha256(recipe.encode()).hexdigest()[:6]}"

@@ -12,7 +12,8 @@ from edgekit_converters.graph import Call, Graph, Shape
 _FREE = (
     "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling1D",
     "AveragePooling2D", "AveragePooling3D", "BatchNormalization", "CenterCrop", "Concatenate",
-    "Cropping1D", "Cropping2D", "Cropping3D", "Dropout", "ELU", "Embedding", "Flatten",
+    "Cropping1D", "Cropping2D", "Cropping3D", "CustomScaleLayer", "Dropout", "ELU", "Embedding",
+    "Flatten",
     "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
     "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
     "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LayerScale", "LeakyReLU",

@@ -102,6 +102,10 @@ class _Replay:
         if id(old) not in self.layers:
             if type(old).__name__ in {"Functional", "Sequential"}:
                 self.layers[id(old)] = self.model(old)
+            elif type(old).__name__ == "Lambda":
+                self.layers[id(old)] = keras.layers.Lambda(
+                    old.function, arguments=old.arguments, name=old.name
+                )
             else:
                 name = type(old).__name__
                 custom = keras.saving.get_custom_objects()

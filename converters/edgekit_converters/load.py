@@ -133,16 +133,45 @@ def _load_file(file: _File, safe: bool) -> Any:
         raise ModelLoadError(_explain(file, error)) from error
 
 
+_MISSING = (
+    r"Could not locate (?:class|function) '(?P<name>[^']+)'",
+    r"Unknown [\w ]+: '?(?P<name>[\w>]+)'?",
+    r"Unknown [\w ]+ '\{.*'config': '(?P<name>\w+)'",
+    r"Could not find (?:class|function) '?(?P<name>\w+)",
+    r"Cannot deserialize object of type `(?P<name>\w+)`",
+    r"layer=(?P<name>\w+) of type <class 'str'>",
+)
+"""How the Kerases say that they do not know a class or function."""
+
+
+def _missing(text: str) -> str:
+    """The name of the class or function that Keras does not know; empty if it is not that."""
+    cause = text.rpartition("Exception encountered:")[2]
+    found = next((m["name"] for p in _MISSING if (m := re.search(p, cause))), "")
+    if found == "function":  # Keras 2 gives the kind here; the name is in the configuration
+        names = re.findall(r"'class_name': 'function', 'config': '(\w+)'", text)
+        return names[-1] if names else found
+    return found
+
+
 def _explain(file: _File, error: Exception) -> str:
     text = str(error)
-    missing = (
-        re.search(r"Could not locate (?:class|function) '([^']+)'", text)
-        or re.search(r"Unknown (?:layer|object|metric|function|\w+ function): '?([\w>]+)'?", text)
-        or re.search(r"Could not find (?:class|function) '?(\w+)", text)
-    )
+    missing = _missing(text)
+    if missing in _operations():
+        return (
+            f"{file.path} applies the bare operation {missing!r} between its layers, which "
+            "Keras 3 writes to .h5 but cannot read from it; save the model again with "
+            "model.save('model.keras')."
+        )
+    if missing in keras.saving.get_custom_objects():
+        return (
+            f"{file.path} uses {missing!r}, which your file defines, but Keras cannot put it back "
+            "from this format; save the model again where it was made, with "
+            "model.save('model.keras')."
+        )
     if missing:
         return (
-            f"{file.path} uses {missing[1]!r}, which Keras does not know; pass the Python file "
+            f"{file.path} uses {missing!r}, which Keras does not know; pass the Python file "
             "that defines it with --custom-objects FILE.py (custom_objects=…)."
         )
     first = next((line.strip() for line in text.splitlines() if line.strip()), repr(error))
@@ -151,6 +180,17 @@ def _explain(file: _File, error: Exception) -> str:
         f"{first[:300]} If the file was not cut short, save it again where it was made, with "
         "model.save('model.keras')."
     )
+
+
+def _operations() -> set[str]:
+    """The names of Keras' own operations that are no layers."""
+    found, open_classes = set(), [keras.Operation]
+    while open_classes:
+        cls = open_classes.pop()
+        if cls is not keras.Layer:
+            open_classes += cls.__subclasses__()
+            found.add(cls.__name__)
+    return found - set(dir(keras.layers))
 
 
 def _lambda_layers(config: Any) -> list[str]:

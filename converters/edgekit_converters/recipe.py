@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from edgekit_converters.errors import RecipeError
-from edgekit_converters.lcrm.rules import STYLES, Style
+from edgekit_converters.lcrm.rules import STYLES, Style, Weights
 
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
@@ -16,11 +16,15 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 @dataclass(frozen=True)
 class Lcrm:
-    """Replace standard convolutions; `where` holds layer patterns, `!pattern` excludes."""
+    """Replace standard convolutions; `where` holds layer patterns, `!pattern` excludes.
+
+    `weights` says whether the layers that stay keep their weights or start fresh.
+    """
 
     style: Style = "equations"
     where: tuple[str, ...] = ()
     keep_ends: bool = True
+    weights: Weights = "kept"
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -29,6 +33,8 @@ class Lcrm:
             )
         if not isinstance(self.keep_ends, bool):
             raise RecipeError(f"lcrm(keep_ends={self.keep_ends!r}): give true or false.")
+        if self.weights not in get_args(Weights):
+            raise RecipeError(f"lcrm(weights={self.weights!r}): choose kept or fresh.")
 
     def __str__(self) -> str:
         return _written("lcrm", self)

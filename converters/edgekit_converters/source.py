@@ -37,7 +37,7 @@ def load_module(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelLoadError(f"{path} fails with {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(folder)
@@ -55,5 +55,5 @@ def call_function(path: Path, name: str) -> Any:
         raise ModelLoadError(f"{path} has no function {name!r}; give file.py:function.")
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelLoadError(f"{path}:{name} fails with {type(error).__name__}: {error}") from error

@@ -22,7 +22,13 @@ def apply_pass(model: Any, step: Pass) -> tuple[Any, tuple[Decision, ...]]:
         RewriteError: options that do not fit the model.
     """
     if isinstance(step, Lcrm):
-        return apply_lcrm(model, style=step.style, where=step.where, keep_ends=step.keep_ends)
+        return apply_lcrm(
+            model,
+            style=step.style,
+            where=step.where,
+            keep_ends=step.keep_ends,
+            weights=step.weights,
+        )
     raise RecipeError(f"{step} is done when the file is written; it does not change the model.")
 
 

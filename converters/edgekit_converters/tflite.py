@@ -108,12 +108,17 @@ def _tensor(key: str, detail: dict[str, Any]) -> Tensor:
 
 
 def predict(path: Path, samples: Any, *, threads: int = 2) -> Iterator[list[Any]]:
-    """Real-valued outputs for every sample of a one-input file with batch 1."""
+    """Real-valued outputs, sample by sample, of a one-input file of any fixed batch size."""
     signature, run = open_file(path, threads=threads)
     (tensor,) = signature.inputs
-    for sample in samples:
-        raw = run([tensor.quantise(sample[None])])
-        yield [out.dequantise(value) for out, value in zip(signature.outputs, raw, strict=True)]
+    batch = tensor.shape[0]
+    for start in range(0, len(samples), batch):
+        chunk = samples[start : start + batch]
+        filled = np.resize(chunk, (batch, *chunk.shape[1:]))
+        raw = run([tensor.quantise(filled)])
+        real = [out.dequantise(value) for out, value in zip(signature.outputs, raw, strict=True)]
+        for row in range(len(chunk)):
+            yield [output[row] for output in real]
 
 
 def correct(path: Path, samples: Any, labels: Any, *, from_logits: bool = False) -> list[bool]:
@@ -126,6 +131,6 @@ def correct(path: Path, samples: Any, labels: Any, *, from_logits: bool = False)
         if scores.shape[-1] == 1:
             guess = int(scores.ravel()[0] > (0.0 if from_logits else 0.5))
         else:
-            guess = int(np.argmax(scores[0]))
+            guess = int(np.argmax(scores))
         right.append(guess == int(label))
     return right

@@ -17,14 +17,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from edgekit.cli.parser import parser
 
-    options = parser().parse_args(arguments)
-    # TensorFlow reads these when it is imported, which no command does before this line.
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(given)
+    options.given = given
+    # TensorFlow reads this when it is imported, which no command does before this line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from edgekit.cli.commands import COMMANDS, user_errors
 
     try:
-        return COMMANDS[options.command](options)
+        code = COMMANDS[options.command](options)
+        # Here, where a reader that has gone is still caught, not when the interpreter ends.
+        sys.stdout.flush()
+        return code
     except user_errors() as error:
         if options.debug:
             raise
@@ -34,6 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("edgekit: interrupted; finished stages are kept and will be reused", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _reader_gone()
+    except SystemExit as stop:
+        # So does rich answer a reader that has gone.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
+    except OSError as error:
+        if options.debug:
+            raise
+        print(
+            f"edgekit: {error}. Finished stages are kept and will be reused; --debug shows where "
+            "it happened.",
+            file=sys.stderr,
+        )
+        return USAGE
+
+
+def _reader_gone() -> int:
+    """The reader of a pipe (head, less) has seen enough: nothing more is written, nor is it bad."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK

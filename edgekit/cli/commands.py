@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -70,7 +69,15 @@ def optimize(options: argparse.Namespace) -> int:
         data = options.data and load_data_for(
             parent, options.data, seed=training.seed, pixels=options.pixels
         )
-        done = run(parent, recipe, data, out=out, training=training, progress=progress)
+        done = run(
+            parent,
+            recipe,
+            data,
+            out=out,
+            batch=options.batch,
+            training=training,
+            progress=progress,
+        )
     if options.json:
         facts = {**asdict(done), "file": str(done.file)}
         del facts["correct"]
@@ -109,8 +116,7 @@ def compare(options: argparse.Namespace) -> int:
             training=training,
             profiling=_profiling(options),
             progress=progress,
-            command=f"edgekit compare {shlex.quote(options.model)} --data "
-            f"{shlex.quote(options.data)}",
+            command=_again(options),
         )
     return show(comparison, out, as_json=options.json)
 
@@ -165,8 +171,13 @@ def show(comparison: Any, out: Path, *, as_json: bool) -> int:
         print_table(comparison)
         print(f"\nReport: {files.html.resolve()}")
         print(f"Files:  {(out / 'files').resolve()}")
-    sys.stdout.flush()
     return 1 if any(row.error for row in comparison.rows) else 0
+
+
+def _again(options: argparse.Namespace) -> str:
+    """The command that was given, for people: later options override what it says."""
+    shown = (word for word in options.given if word not in ("--json", "--debug"))
+    return shlex.join(["edgekit", *shown])
 
 
 def _trained(options: argparse.Namespace) -> Training:

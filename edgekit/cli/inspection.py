@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,12 @@ def inspection_json(seen: Inspection) -> dict[str, Any]:
 def print_inspection(seen: Inspection, source: str) -> None:
     """Layers, LCRM's decisions and the totals."""
     console = _console()
-    layers = _table(f"{seen.name}: layers", "layer", "type", "output", "parameters", "MACs")
+    layers = _table(f"{seen.name}: layers", "layer", "type", "shapes", "parameters", "MACs")
     for layer in seen.layers:
         layers.add_row(
             _plain(layer.path + (" (shared)" if layer.shared else "")),
             layer.type,
-            " ".join(map(_shape, layer.output_shapes)),
+            f"{_shapes(layer.input_shapes)} → {_shapes(layer.output_shapes)}",
             f"{layer.parameters:,}",
             "?" if layer.macs is None else f"{layer.macs:,}",
         )
@@ -69,7 +70,9 @@ def print_inspection(seen: Inspection, source: str) -> None:
         console.print(f"MACs not counted: {', '.join(seen.not_counted)}.")
     if any(d.substitute for d in seen.lcrm):
         console.print(
-            f"Next: edgekit compare {source} --data DATA", highlight=False, soft_wrap=True
+            f"Next: edgekit compare {shlex.quote(source)} --data DATA",
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -115,6 +118,10 @@ def _table(title: str, *headings: str) -> Table:
 def _plain(text: str) -> Text:
     """Layer names may hold what rich would read as markup."""
     return Text(text)
+
+
+def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
+    return " + ".join(map(_shape, shapes))
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

@@ -38,18 +38,33 @@ def _inspect(command: argparse.ArgumentParser) -> None:
         "--lcrm",
         default="lcrm",
         metavar="PASS",
-        help="LCRM as in a recipe, such as \"lcrm(style=table4, where='conv*,!conv2')\"",
+        help="LCRM as in a recipe, such as 'lcrm(style=table4, where=\"conv*,!conv2\")'",
     )
     _common(command)
 
 
 def _optimize(command: argparse.ArgumentParser) -> None:
     _model(command)
-    command.add_argument("--recipe", required=True, help='such as int8, lcrm or "lcrm+int8"')
+    command.add_argument("--recipe", required=True, help="such as int8, lcrm or lcrm+int8")
+    command.add_argument(
+        "--batch",
+        type=_batch,
+        default=1,
+        metavar="N",
+        help="the file's fixed batch size (default: 1), or open, which accelerators refuse",
+    )
     _data(command, required=False)
     _training(command)
     _out(command)
     _common(command)
+
+
+def _batch(text: str) -> int | None:
+    if text == "open":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 on nor open")
+    return int(text)
 
 
 def _compare(command: argparse.ArgumentParser) -> None:

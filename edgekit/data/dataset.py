@@ -70,8 +70,10 @@ def checked_dataset(
     else:
         train, validation = held_out(name, train, 0.15, seed)
     classes = int(train.y.max()) + 1
-    if classes < 2:
-        raise DataError(f"{name}: all training labels are 0; a classifier needs two classes.")
+    if train.y.min() == train.y.max():
+        raise DataError(
+            f"{name}: all training labels are {classes - 1}; a classifier needs two classes."
+        )
     for part, split in (("val", validation), ("test", test)):
         highest = int(split.y.max())
         if highest >= classes:
@@ -90,14 +92,14 @@ def held_out(name: str, split: Split, share: float, seed: int) -> tuple[Split, S
     """
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(split.y)
-    if len(split) < 4 or counts[counts > 0].min() < 2:
-        rare = int(np.argmin(np.where(counts > 0, counts, counts.max() + 1)))
+    labels, counts = np.unique(split.y, return_counts=True)
+    if len(split) < 4 or counts.min() < 2:
+        rare = int(counts.argmin())
         raise DataError(
-            f"{name}: class {rare} has {int(counts[rare])} training sample(s), too few to hold "
+            f"{name}: class {labels[rare]} has {counts[rare]} training sample(s), too few to hold "
             "some out; give more samples, or splits of your own (x_val, x_test)."
         )
-    size = max(round(share * len(split)), int((counts > 0).sum()))
+    size = max(round(share * len(split)), len(labels))
     kept_x, held_x, kept_y, held_y = train_test_split(
         split.x, split.y, test_size=size, random_state=seed, stratify=split.y
     )
@@ -105,13 +107,26 @@ def held_out(name: str, split: Split, share: float, seed: int) -> tuple[Split, S
 
 
 def _checked(name: str, part: str, x: Any, y: Any, input_shape: Shape | None) -> Split:
-    x, y = np.asarray(x), np.asarray(y)
     where = f"{name}: the {part} split"
-    if len(x) == 0 or x.ndim < 2:
+    x, y = _array(where, "x", x), _array(where, "y", y)
+    if x.ndim < 2:
+        raise DataError(
+            f"{where} has x of shape {x.shape}; samples are stacked along the first axis."
+        )
+    if len(x) == 0:
         raise DataError(f"{where} is empty (its x has shape {x.shape}); give at least one sample.")
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where} has x of type {x.dtype}; numbers are needed.")
     return Split(_samples(where, x, input_shape), _labels(where, y, len(x)))
+
+
+def _array(where: str, name: str, values: Any) -> Any:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"{where} has samples of different shapes in {name}; give one array of one shape."
+        ) from error
 
 
 def _samples(where: str, x: Any, input_shape: Shape | None) -> Any:
@@ -124,7 +139,8 @@ def _samples(where: str, x: Any, input_shape: Shape | None) -> Any:
                 "reshape or resize the data, or give the model they belong to."
             )
         x = x[..., None]
-    x = np.ascontiguousarray(x, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+        x = np.ascontiguousarray(x, dtype=np.float32)
     if not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
         raise DataError(f"{where} holds NaN or infinite values, first in sample {bad}; remove it.")
@@ -142,8 +158,14 @@ def _labels(where: str, y: Any, samples: int) -> Any:
     y = y.reshape(-1)
     if len(y) != samples:
         raise DataError(f"{where} has {samples} samples but {len(y)} labels; give one for each.")
-    if y.dtype.kind not in "fiub" or not np.equal(np.mod(y, 1), 0).all():
-        raise DataError(f"{where} has labels that are not whole numbers (such as {y[0]!r}).")
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"{where} has labels of type {y.dtype}; give class numbers from 0 on.")
+    broken = ~np.isfinite(y) | (y != np.floor(y)) if y.dtype.kind == "f" else np.zeros(1, bool)
+    if broken.any():
+        raise DataError(
+            f"{where} has labels that are not whole numbers (such as {y[broken][0]}); give class "
+            "numbers from 0 on."
+        )
     if y.min() < 0:
         raise DataError(
             f"{where} has label {int(y.min())}; labels are class numbers from 0 on. Subtract the "

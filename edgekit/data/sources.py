@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from edgekit.errors import DataError
 Pixels = Literal["unit", "byte"]
 
 _IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 _TEST_SHARE = 0.25
 
 
@@ -66,11 +69,15 @@ def _digits() -> dict[str, Any]:
 
 def _npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("it is no zip file, or was cut short")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; give the path of an .npz file.") from error
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read as .npz ({error}); write it with numpy.savez and plain number "
             "arrays (object arrays would run code and are refused)."
@@ -136,7 +143,7 @@ def _folder(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, 
     classes = _class_names(parts["train"])
     found: dict[str, Any] = {}
     for part, folder in parts.items():
-        split = _images(folder, classes, input_shape, pixels)
+        split = _images(folder, None if part == "train" else classes, input_shape, pixels)
         found[f"x_{part}"], found[f"y_{part}"] = split.x, split.y
     return found
 
@@ -155,12 +162,19 @@ def _images(path: Path, classes: list[str] | None, input_shape: Shape, pixels: P
     ]
     if not files:
         raise DataError(f"{path} holds no images ({', '.join(sorted(_IMAGES))}) in its folders.")
+    empty = sorted(set(range(len(classes))) - {label for _, label in files})
+    if empty and classes is names:
+        raise DataError(
+            f"{path / classes[empty[0]]} holds no images ({', '.join(sorted(_IMAGES))}); fill the "
+            "folder or remove it."
+        )
     x = np.stack([_image(file, input_shape, pixels) for file, _ in files])
     return Split(x, np.array([label for _, label in files]))
 
 
 def _class_names(path: Path) -> list[str]:
-    names = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+    folders = (folder.name for folder in path.iterdir() if folder.is_dir())
+    names = sorted(name for name in folders if not name.startswith("."))
     if len(names) < 2:
         raise DataError(
             f"{path} has {len(names)} folder(s); images are sorted into one folder per class, and "
@@ -170,14 +184,22 @@ def _class_names(path: Path) -> list[str]:
 
 
 def _image(file: Path, input_shape: Shape, pixels: Pixels) -> Any:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     height, width, channels = input_shape
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(), Image.open(file) as image:
+            # Of transparency, which is dropped, and of metadata, which are not read.
+            warnings.simplefilter("ignore", UserWarning)
+            if image.mode not in _EIGHT_BITS:
+                raise DataError(
+                    f"{file} has pixels of the mode {image.mode}; save it with 8 bits per channel, "
+                    "or give the arrays in an .npz file."
+                )
             converted = image.convert("L" if channels == 1 else "RGB")
             resized = converted.resize((width or 1, height or 1), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError) as error:
+    # PIL's readers meet damage with errors of many kinds.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file} is not a readable image ({error}); replace or remove it."
         ) from error

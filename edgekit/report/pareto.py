@@ -139,7 +139,9 @@ def _limits(
     cost_axis(axes, min(lows) if min(lows) > 0 else min(xs), max(highs))
     spread = [end for line in shown for end in _ends(line.row.accuracy)]
     margin = max(0.25 * (max(ys) - min(ys)), *spread, 0.002 * abs(max(ys)), 1e-6) * 1.15
-    axes.set_ylim(min(ys) - margin, max(ys) + margin)
+    bottom = min(ys) - margin
+    # An accuracy ends at 1: above it only as much room as the marks need.
+    axes.set_ylim(bottom, min(max(ys) + margin, 1 + 0.08 * (1 - bottom)))
 
 
 def _segments(

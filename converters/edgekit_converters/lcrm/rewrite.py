@@ -9,7 +9,7 @@ import keras
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import functional, is_model, read_graph
 from edgekit_converters.lcrm.plan import Decision, plan_lcrm
-from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute
+from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute, Weights
 
 
 def apply_lcrm(
@@ -18,10 +18,12 @@ def apply_lcrm(
     style: Style = "equations",
     where: tuple[str, ...] = (),
     keep_ends: bool = True,
+    weights: Weights = "kept",
 ) -> tuple[Any, tuple[Decision, ...]]:
     """Replaces the convolutions that LCRM can replace; the given model stays as it is.
 
-    Layers that stay keep their weights; substitutes start fresh, so the result needs training.
+    Layers that stay keep their weights (with `weights="fresh"` they start anew, as in the paper);
+    substitutes always start fresh, so the result needs training.
     Strides, padding and dilation go to the depthwise layer (or the pointwise one in case 2), the
     activation to the substitute's output, so every tensor behind it keeps its shape and range.
 
@@ -32,7 +34,7 @@ def apply_lcrm(
     plan = plan_lcrm(graph, style=style, where=where, keep_ends=keep_ends)
     shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
-    return _rewrite(model, "", chosen, shapes, {}), plan
+    return _rewrite(model, "", chosen, shapes, {}, weights == "fresh"), plan
 
 
 def _rewrite(
@@ -41,6 +43,7 @@ def _rewrite(
     chosen: dict[str, Substitute],
     shapes: dict[str, Any],
     copies: dict[int, Any],
+    fresh: bool,
 ) -> Any:
     """`copies` (by `id` of the layer) spans nested models: what they share stays shared."""
     kept: list[tuple[Any, Any]] = []
@@ -50,7 +53,7 @@ def _rewrite(
         path = f"{prefix}{layer.name}"
         if id(layer) not in copies:
             if is_model(layer):
-                copies[id(layer)] = _rewrite(layer, f"{path}/", chosen, shapes, copies)
+                copies[id(layer)] = _rewrite(layer, f"{path}/", chosen, shapes, copies, fresh)
             else:
                 copies[id(layer)] = _copy_layer(layer, path)
         copy = copies[id(layer)]
@@ -67,7 +70,11 @@ def _rewrite(
         return build_substitute(original, chosen[path], shapes[path])(args[0])
 
     result = keras.models.clone_model(functional(model), clone_function=clone, call_function=call)
+    # A Sequential model's graph has a name of its own, which Keras makes up.
+    result.name = model.name
     for original, copy in kept:
+        if fresh and original.trainable_weights:
+            continue
         copy.set_weights(original.get_weights())
     return result
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 Case = Literal["1.1", "1.2", "2", "3"]
 Style = Literal["equations", "table4", "notebook"]
+Weights = Literal["kept", "fresh"]
 STYLES: tuple[Style, ...] = get_args(Style)
 
 

@@ -1,0 +1,181 @@
+"""The run folder: stages are whole or not there, names are safe."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.errors import RunError
+from edgekit.store import content_key, file_name, open_run, read_stage, stage_folder
+
+
+def no_maker(folder: Path) -> dict[str, Any]:
+    raise AssertionError("the stage was there already")
+
+
+def visible(run: Path) -> list[str]:
+    return [path.name for path in (run / "stages").iterdir() if not path.name.startswith(".")]
+
+
+def test_a_stage_is_made_once_and_then_reused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "new" / "run")
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / "model").write_text("weights")
+        assert not (run / "stages" / "key").exists()
+        return {"epochs": 3}
+
+    folder, reused = stage_folder(run, "key", make)
+    assert not reused
+    assert read_stage(folder) == {"epochs": 3}
+    assert stage_folder(open_run(run), "key", no_maker) == (folder, True)
+    assert (folder / "model").read_text() == "weights"
+    assert visible(run) == ["key"]
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+def test_a_maker_that_stops_leaves_nothing(tmp_path: Path, stop: type[BaseException]) -> None:
+    run = open_run(tmp_path)
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / "model").write_text("half")
+        raise stop
+
+    with pytest.raises(stop):
+        stage_folder(run, "key", make)
+    assert list((run / "stages").iterdir()) == []
+
+
+def test_facts_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    with pytest.raises(TypeError):
+        stage_folder(run, "key", lambda folder: {"bad": object()})
+    assert list((run / "stages").iterdir()) == []
+
+
+def test_a_killed_process_leaves_no_stage_under_the_key(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from edgekit.store import open_run, stage_folder
+
+def make(folder):
+    (folder / "model").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+
+stage_folder(open_run(sys.argv[1]), "key", make)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert visible(tmp_path) == []
+    folder, reused = stage_folder(open_run(tmp_path), "key", lambda folder: {"whole": True})
+    assert not reused
+    assert read_stage(folder) == {"whole": True}
+
+
+def test_a_folder_without_its_facts_is_made_again(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    (run / "stages" / "key").mkdir()
+    (run / "stages" / "key" / "old").touch()
+    folder, reused = stage_folder(run, "key", lambda folder: {"new": 1})
+    assert not reused
+    assert sorted(path.name for path in folder.iterdir()) == ["stage.json"]
+
+
+@pytest.mark.parametrize("text", ["", '{"stage": ', "[1]", "null"])
+def test_a_damaged_stage_is_named_with_the_way_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stage.json").write_text(text)
+    with pytest.raises(RunError, match=r"damaged .*; delete that folder and run again") as error:
+        read_stage(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"], ids=["itself", "parent"])
+def test_a_file_in_place_of_the_run_folder_is_refused(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(RunError, match=r"cannot be written .*name another with --out"):
+        open_run(tmp_path / "run" / inside)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder nobody may write to")
+def test_a_folder_that_refuses_writing_is_refused() -> None:
+    with pytest.raises(RunError, match=r"/proc/run cannot be written .*--out"):
+        open_run("/proc/run")
+
+
+def test_opening_a_run_leaves_no_probe(tmp_path: Path) -> None:
+    open_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "stages"]
+
+
+def test_a_key_tells_any_changed_fact_and_no_order() -> None:
+    facts = {"pass": "lcrm", "seed": 0, "data": None}
+    assert content_key(facts) == content_key(dict(reversed(facts.items())))
+    keys = {content_key(facts | change) for change in ({}, {"seed": 1}, {"data": ""}, {"x": None})}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("recipe", ["base", "int8", "lcrm+int8", "float16"])
+def test_a_plain_recipe_names_its_file(recipe: str) -> None:
+    assert file_name(recipe) == recipe
+
+
+HOSTILE = [
+    "lcrm(where='../../etc/passwd')",
+    "lcrm(where='/abs')",
+    "lcrm(where='a\\b')",
+    "lcrm(where='a\x00b')",
+    "lcrm(where='" + "層" * 100 + "')",
+    "lcrm(where='" + "x" * 500 + "')",
+    "",
+    "/",
+    "..",
+    "a" * 300,
+    "𠀀" * 79,
+]
+
+
+@pytest.mark.parametrize("recipe", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_recipe_stays_one_file_in_its_folder(tmp_path: Path, recipe: str) -> None:
+    file = tmp_path / f"{file_name(recipe)}.manifest.json"
+    temporary = tmp_path / f".{file.name}.{os.getpid()}"
+    for path in (file, temporary):
+        path.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, temporary.name}
+
+
+@given(st.text(max_size=120), st.text(max_size=120))
+def test_different_recipes_have_different_names(one: str, other: str) -> None:
+    assert (file_name(one) == file_name(other)) == (one == other)
+
+
+@given(st.text())
+def test_a_name_needs_no_quoting_and_fits_every_file_system(recipe: str) -> None:
+    name = file_name(recipe)
+    assert re.fullmatch(r"[A-Za-z0-9_.+=-]+", name)
+    assert len(name) <= 80
+
+
+def test_whoever_finishes_a_stage_second_keeps_the_first(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+
+    def overtaken(folder: Path) -> dict[str, Any]:
+        final = run / "stages" / "key"
+        final.mkdir()
+        (final / "stage.json").write_text('{"by": "another process"}')
+        return {"by": "this process"}
+
+    folder, _ = stage_folder(run, "key", overtaken)
+    assert read_stage(folder) == {"by": "another process"}
+    assert [path.name for path in (run / "stages").iterdir()] == ["key"]
