@@ -8,6 +8,8 @@ import io
 import json
 import os
 import platform
+import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -66,13 +68,16 @@ def export_tflite(
     Raises:
         ExportError: calibration data missing or unfit, or the converter refuses the model.
     """
-    samples = _check_samples(model, quantize, representative)
+    samples = _check_samples(model, quantize, representative, batch or 1)
     content = _convert(model, quantize, samples, batch)
     path = Path(path)
+    digest = hashlib.sha256(content).hexdigest()
+    with tempfile.TemporaryDirectory() as folder:  # a file that fails its check is never seen
+        trial = Path(folder) / path.name
+        trial.write_bytes(content)
+        golden = make_golden(trial, model, quantize, samples, batch or 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, content)
-    digest = hashlib.sha256(content).hexdigest()
-    golden = make_golden(path, model, quantize, samples, batch or 1)
     golden_path = path.with_suffix(".golden.npz")
     buffer = io.BytesIO()
     np.savez(buffer, **golden.arrays)
@@ -116,7 +121,9 @@ def note_task(exported: Exported, task: dict[str, Any]) -> None:
     _write(exported.manifest, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
-def _check_samples(model: Any, quantize: Quantize, given: list[Any] | None) -> list[Any]:
+def _check_samples(
+    model: Any, quantize: Quantize, given: list[Any] | None, batch: int
+) -> list[Any]:
     needs = quantize.scheme in ("int8", "int16x8")
     if given is None and needs:
         raise ExportError(
@@ -146,6 +153,12 @@ def _check_samples(model: Any, quantize: Quantize, given: list[Any] | None) -> l
                 f"The representative set of input {tensor.name!r} holds NaN or infinite values, "
                 "which would make every scale wrong; remove those samples."
             )
+    counts = {len(array) for array in given}
+    if len(counts) > 1 or (needs and min(counts) < batch):
+        raise ExportError(
+            f"The representative set has {', '.join(map(str, sorted(counts)))} samples; every "
+            f"input needs as many as the others and at least one batch ({batch})."
+        )
     return [
         np.asarray(array, dtype=tensor.dtype)
         for array, tensor in zip(given, model.inputs, strict=True)
@@ -179,9 +192,11 @@ def _convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | No
         # Without this FULLY_CONNECTED becomes version 12, which tflite-runtime 2.14 does not know.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     elif quantize.scheme in ("int8", "int16x8"):
-        _calibrate(converter, quantize, samples, batch or 1)
+        _calibrate(converter, quantize, input_keys(model), samples, batch or 1)
     try:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            # The calibrator uses TensorFlow's own interpreter, which announces its end.
+            warnings.simplefilter("ignore", UserWarning)
             return bytes(converter.convert())
     except Exception as error:
         raise ExportError(
@@ -204,12 +219,15 @@ class _Forward(tf.Module):  # type: ignore[misc]
         self.forward = tf.function(forward, autograph=False)
 
 
-def _calibrate(converter: Any, quantize: Quantize, samples: list[Any], batch: int) -> None:
-    def batches() -> Iterator[list[Any]]:
-        for start in range(0, len(samples[0]), batch):
-            chunk = [array[start : start + batch] for array in samples]
-            if len(chunk[0]) == batch:
-                yield chunk
+def _calibrate(
+    converter: Any, quantize: Quantize, keys: list[str], samples: list[Any], batch: int
+) -> None:
+    def batches() -> Iterator[dict[str, Any]]:
+        # By name: the file has its inputs in an order of its own.
+        for start in range(0, len(samples[0]) - batch + 1, batch):
+            yield {
+                key: array[start : start + batch] for key, array in zip(keys, samples, strict=True)
+            }
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = batches

@@ -50,7 +50,7 @@ def is_model(layer: Any) -> bool:
     A class of the user's own counts as long as it only builds a functional model: one with a call()
     of its own does something that the graph does not show.
     """
-    functional = [cls for cls in type(layer).__mro__ if cls.__name__ == "Functional"]
+    functional: list[Any] = [cls for cls in type(layer).__mro__ if cls.__name__ == "Functional"]
     return isinstance(layer, keras.Sequential) or (
         bool(functional) and type(layer).call is functional[0].call
     )

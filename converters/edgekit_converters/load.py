@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ def load_model(
             )
     else:
         model = _load_file(_read(Path(source)), safe)
-    functional(model)
+    try:
+        functional(model)
+    except ModelLoadError as error:
+        raise ModelLoadError(f"{source}: {error}") from error
     if not read_graph(model).calls:
         raise ModelLoadError(f"The model in {source} has no layers; there is nothing to convert.")
     return model
@@ -123,8 +127,13 @@ def _load_file(file: _File, safe: bool) -> Any:
             "run that code. If you trust the file's source, pass --unsafe (safe=False); better, "
             "replace the Lambda by a layer class."
         )
+    old = file.keras_version.startswith(("1", "2"))
+    stranger = next(_strangers(file.config), None) if safe and old else None
+    if stranger is not None:
+        # Keras 2 would import the module that the file names, whatever it is.
+        raise ModelLoadError(_ask_for(file, stranger))
     try:
-        if file.keras_version.startswith(("1", "2")):
+        if old:
             return keras2.load(file.path, safe)
         return keras.models.load_model(file.path, compile=False, safe_mode=safe)
     except ModelLoadError:
@@ -139,6 +148,7 @@ _MISSING = (
     r"Unknown [\w ]+ '\{.*'config': '(?P<name>\w+)'",
     r"Could not find (?:class|function) '?(?P<name>\w+)",
     r"Cannot deserialize object of type `(?P<name>\w+)`",
+    r"Could not deserialize '(?P<name>[\w.]+)' because it is not a KerasSaveable",
     r"layer=(?P<name>\w+) of type <class 'str'>",
 )
 """How the Kerases say that they do not know a class or function."""
@@ -170,16 +180,36 @@ def _explain(file: _File, error: Exception) -> str:
             "model.save('model.keras')."
         )
     if missing:
-        return (
-            f"{file.path} uses {missing!r}, which Keras does not know; pass the Python file "
-            "that defines it with --custom-objects FILE.py (custom_objects=…)."
-        )
+        return _ask_for(file, missing)
     first = next((line.strip() for line in text.splitlines() if line.strip()), repr(error))
     return (
         f"{file.path} (Keras {file.keras_version}) cannot be loaded by Keras {keras.__version__}: "
         f"{first[:300]} If the file was not cut short, save it again where it was made, with "
         "model.save('model.keras')."
     )
+
+
+def _ask_for(file: _File, missing: str) -> str:
+    return (
+        f"{file.path} uses {missing!r}, which Keras does not know; pass the Python file "
+        "that defines it with --custom-objects FILE.py (custom_objects=…)."
+    )
+
+
+def _strangers(config: Any) -> Iterator[str]:
+    """The classes and functions of a configuration that are neither Keras' nor registered."""
+    if isinstance(config, dict):
+        kind, module = config.get("class_name"), config.get("module")
+        if isinstance(kind, str) and isinstance(module, str):
+            name = config.get("config") if kind == "function" else kind
+            known = {str(name), str(config.get("registered_name"))}
+            ours = module.partition(".")[0] in ("keras", "tf_keras")
+            if not ours and not known & set(keras.saving.get_custom_objects()):
+                yield str(name)
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from _strangers(value)
 
 
 def _operations() -> set[str]:

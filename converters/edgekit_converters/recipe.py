@@ -123,7 +123,7 @@ def _parse_term(term: str, text: str) -> Pass:
             patterns = (pattern.strip() for pattern in str(options["where"]).split(","))
             options["where"] = tuple(pattern for pattern in patterns if pattern)
         return _build(Lcrm, options, term.strip())
-    return _build(Quantize, {**options, "scheme": name}, term.strip())
+    return _build(Quantize, options, term.strip(), scheme=name)
 
 
 def _parse_options(text: str, term: str) -> dict[str, Any]:
@@ -149,13 +149,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _build(kind: type[Pass], options: dict[str, Any], term: str) -> Pass:
-    known = [field.name for field in fields(kind)]
+def _build(kind: type[Pass], options: dict[str, Any], term: str, **fixed: Any) -> Pass:
+    offered = [field.name for field in fields(kind) if field.name not in fixed]
     for name in options:
-        if name not in known:
-            offered = [field for field in known if field != "scheme"]
+        if name not in offered:
             raise RecipeError(f"{term}: no option {name!r}; it takes {', '.join(offered)}.")
-    return kind(**options)
+    return kind(**options, **fixed)
 
 
 def _written(name: str, step: Any) -> str:

@@ -61,6 +61,15 @@ def test_accuracy_is_that_of_the_file_on_the_test_split(compared: Any, row: Row)
     assert row.accuracy.low < row.accuracy.value < row.accuracy.high
 
 
+def test_the_change_against_base_is_paired(compared: Any, row: Row) -> None:
+    base = compared.result.rows[0]
+    change = row.accuracy_change
+    assert change.value == pytest.approx(row.accuracy.value - base.accuracy.value)
+    assert change.low <= change.value <= change.high
+    if row is base:
+        assert change.value == 0
+
+
 def test_sizes_are_those_of_the_file_on_disk(compared: Any, row: Row) -> None:
     content = (compared.out / row.file).read_bytes()
     assert row.file_bytes.value == len(content)

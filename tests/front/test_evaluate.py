@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.evaluate import wilson_interval
+from edgekit.evaluate import accuracy, accuracy_change, wilson_interval
+from edgekit_device import Number
 
 COUNTS = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -61,3 +62,46 @@ def test_both_ends_solve_the_score_equation(counts: tuple[int, int]) -> None:
         if 0 < end < 1:
             deviation = 1.959964 * math.sqrt(end * (1 - end) / total)
             assert abs(right / total - end) == pytest.approx(deviation, rel=1e-6)
+
+
+BITS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
+
+
+def change_of(gained: int, lost: int, same: int) -> Number:
+    ours = [True] * gained + [False] * lost + [True] * same
+    base = [False] * gained + [True] * lost + [True] * same
+    return accuracy_change(ours, base)
+
+
+def test_a_paired_change_is_agresti_and_mins_by_hand() -> None:
+    """With one half in each cell: 10.5 and 4.5 disagree, of 102."""
+    found = change_of(gained=10, lost=4, same=86)
+    centre = (10.5 - 4.5) / 102
+    half = 1.959964 * math.sqrt((10.5 + 4.5) / 102 - centre**2) / math.sqrt(102)
+    assert found.value == pytest.approx(0.06)
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
+
+
+def test_equal_answers_leave_some_doubt_that_more_samples_shrink() -> None:
+    few, many = change_of(0, 0, 20), change_of(0, 0, 2000)
+    assert few.value == many.value == 0
+    assert 0 < (many.high or 0) < 0.002 < (few.high or 0)
+    assert few.low == pytest.approx(-(few.high or 0))
+
+
+def test_samples_on_which_both_agree_say_nothing_of_the_direction() -> None:
+    sure, unsure = change_of(30, 0, 70), change_of(50, 20, 30)
+    assert sure.value == unsure.value == pytest.approx(0.3)
+    assert (sure.high or 0) - (sure.low or 0) < (unsure.high or 0) - (unsure.low or 0)
+
+
+@given(BITS)
+def test_a_change_is_the_difference_of_the_accuracies_within_its_interval(
+    bits: list[tuple[bool, bool]],
+) -> None:
+    ours, base = zip(*bits, strict=True)
+    there, back = accuracy_change(ours, base), accuracy_change(base, ours)
+    difference = (accuracy(ours).value or 0) - (accuracy(base).value or 0)
+    assert there.value == pytest.approx(difference)
+    assert -1 <= (there.low or 0) <= (there.value or 0) <= (there.high or 0) <= 1
+    assert (back.low, back.high) == pytest.approx((-(there.high or 0), -(there.low or 0)))

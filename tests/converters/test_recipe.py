@@ -1,0 +1,129 @@
+"""Recipes: written, read, and refused with the term and what may stand there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit_converters import Lcrm, Quantize, Recipe, RecipeError, parse_recipe
+from edgekit_converters.lcrm.rules import STYLES
+from edgekit_converters.recipe import SCHEMES
+
+patterns = st.from_regex(r"!?[a-z][a-z0-9_/*?]{0,8}", fullmatch=True)
+lcrms = st.builds(
+    Lcrm,
+    style=st.sampled_from(STYLES),
+    where=st.lists(patterns, max_size=3).map(tuple),
+    keep_ends=st.booleans(),
+)
+quantizes = st.sampled_from(SCHEMES).flatmap(
+    lambda scheme: st.builds(
+        Quantize,
+        st.just(scheme),
+        st.sampled_from(["float", "int"] if scheme in ("int8", "int16x8") else ["float"]),
+    )
+)
+recipes = st.tuples(st.none() | lcrms, st.none() | quantizes).map(
+    lambda steps: Recipe(tuple(step for step in steps if step is not None))
+)
+
+
+@given(recipes)
+def test_what_is_written_reads_back_as_the_same_value(recipe: Recipe) -> None:
+    assert parse_recipe(str(recipe)) == recipe
+    assert hash(parse_recipe(str(recipe))) == hash(recipe)
+
+
+READ = {
+    "base": Recipe(),
+    " Base ": Recipe(),
+    "float32": Recipe((Quantize("float32"),)),
+    "INT8": Recipe((Quantize("int8"),)),
+    "LCRM": Recipe((Lcrm(),)),
+    "lcrm()": Recipe((Lcrm(),)),
+    "lcrm + int8": Recipe((Lcrm(), Quantize("int8"))),
+    "lcrm(style=table4)+int16x8(io=int)": Recipe((Lcrm("table4"), Quantize("int16x8", "int"))),
+    "lcrm(where=conv1)": Recipe((Lcrm(where=("conv1",)),)),
+    "lcrm(where='a*, !b', keep_ends=false)+dynamic": Recipe(
+        (Lcrm(where=("a*", "!b"), keep_ends=False), Quantize("dynamic"))
+    ),
+    'lcrm(where="a+b")': Recipe((Lcrm(where=("a+b",)),)),
+    "lcrm(keep_ends=True)": Recipe((Lcrm(),)),
+}
+
+
+@pytest.mark.parametrize("text", READ)
+def test_people_may_write_it_like_this(text: str) -> None:
+    assert parse_recipe(text) == READ[text]
+
+
+REFUSED = {
+    "": "'' is no pass",
+    "int4": "'int4' is no pass; choose from lcrm, float32, float16, dynamic, int8, int16x8",
+    "lcrm+": "'' is no pass",
+    "lcrm++int8": "'' is no pass",
+    "lcrm+base": "'base' is no pass",
+    "lcrm,int8": "'lcrm,int8' is no pass",
+    "lcrm(style=table4": "is no pass",
+    "int8(4)": "name=value",
+    "int8(io=int,io=int)": "'io' stands there twice",
+    "int8(bits=4)": "no option 'bits'; it takes io",
+    "int8(scheme=int8)": "no option 'scheme'",
+    "lcrm(stile=table4)": "no option 'stile'; it takes style, where, keep_ends",
+    "lcrm(style=fancy)": "choose one of equations, table4, notebook",
+    "lcrm(keep_ends=maybe)": "true or false",
+    "lcrm(keep_ends=1)": "true or false",
+    "int8(io=short)": "choose float or int",
+    "float32(io=int)": "only int8 and int16x8",
+    "float16(io=int)": "only int8 and int16x8",
+    "dynamic(io=int)": "only int8 and int16x8",
+    "int8+lcrm": "int8 must come last",
+    "float16+int8": "float16 must come last",
+    "lcrm+lcrm": "lcrm may stand in a recipe once",
+    "lcrm+lcrm(style=table4)+int8": "once",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_is_no_recipe_is_refused_with_what_may_stand_there(text: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        parse_recipe(text)
+    assert REFUSED[text] in str(refusal.value)
+
+
+@given(st.text("lcrmint8(=,')+!*aeo_ \"", max_size=25) | st.text(max_size=12))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        recipe = parse_recipe(text)
+    except RecipeError:
+        return
+    assert parse_recipe(str(recipe)) == recipe
+
+
+def test_a_recipe_knows_what_it_rewrites_and_how_it_is_written_out() -> None:
+    recipe = parse_recipe("lcrm+int8(io=int)")
+    assert recipe.rewrites == (Lcrm(),)
+    assert recipe.export == Quantize("int8", "int")
+    assert parse_recipe("lcrm").export == Quantize("float32")
+    assert parse_recipe("base").rewrites == ()
+
+
+def test_recipes_need_no_tensorflow() -> None:
+    script = (
+        "import sys, edgekit_converters as ec; ec.parse_recipe('lcrm+int8'); "
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'tf_keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_all_public_names_exist() -> None:
+    import edgekit_converters
+
+    for name in edgekit_converters.__all__:
+        assert getattr(edgekit_converters, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = edgekit_converters.nonsense

@@ -1,0 +1,168 @@
+"""Boards: how they are named, what comes back, and what is said when nothing does."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
+from edgekit.errors import BoardError
+from edgekit.progress import Step
+
+QUICK = ProfileSettings(runs=2, seconds=0, warmup=1, rounds=2, idle_seconds=0)
+ROOT = Path(__file__).parents[2]
+TFLITE_RUNTIME = ROOT / ".venv/agents/tflite-runtime/bin/python"
+MODELS = ROOT / "tests/device/models"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pi", "'pi' is no board this version can reach; give local, or local:PYTHON"),
+        ("ssh://pi@host", "'ssh://pi@host' is no board"),
+        ("Local", "'Local' is no board"),
+        ("", "'' is no board"),
+        ("local:/no/such/python", "there is no file /no/such/python"),
+        ("local:/tmp", "there is no file /tmp; give a Python interpreter"),
+    ],
+)
+def test_what_is_no_board_is_refused(text: str, says: str) -> None:
+    with pytest.raises(BoardError, match=re.escape(says)):
+        parse_board(text)
+
+
+def test_boards_are_written_as_they_are_named() -> None:
+    assert parse_board("local") == LocalBoard(Path(sys.executable))
+    assert str(parse_board("local")) == "local"
+    assert str(parse_board(f"local:{sys.executable}")) == "local"
+    assert str(parse_board("local:/bin/sh")) == "local:/bin/sh"
+
+
+def test_a_relative_interpreter_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").touch()
+    monkeypatch.chdir(tmp_path)
+    assert parse_board("local:python").python == tmp_path / "python"
+
+
+def test_records_come_in_the_order_of_the_files_and_steps_while_it_runs() -> None:
+    files = [MODELS / "conv_int8.tflite", MODELS / "conv_float32.tflite"]
+    steps: list[Step] = []
+    records = profile_on(parse_board("local"), files, QUICK, steps.append)
+    assert [record["model"]["file"] for record in records] == [file.name for file in files]
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    assert all(record["settings"]["runs"] == 2 for record in records)
+    assert all(record["golden"]["status"] == "passed" for record in records)
+    rounds = [step for step in steps if "round" in step.detail]
+    assert [step.fraction for step in rounds] == [0.0, 0.0, 0.5, 0.5]
+    assert {step.task for step in steps} == {"profile"}
+    # Interleaved: both files within each round.
+    assert [step.detail.split()[0] for step in rounds] == [file.name for file in files] * 2
+
+
+def test_a_missing_file_is_an_error_record_beside_the_others(tmp_path: Path) -> None:
+    files = [tmp_path / "none.tflite", MODELS / "conv_float32.tflite"]
+    missing, present = profile_on(parse_board("local"), files, QUICK)
+    assert (missing["status"], present["status"]) == ("error", "ok")
+    assert "none.tflite: there is no such file" in missing["error"]["message"]
+    assert missing["latency_ms"]["p50"]["how"] == "unavailable"
+
+
+def agent(folder: Path, body: str) -> LocalBoard:
+    """A board whose interpreter is the script given."""
+    script = folder / "agent"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    return LocalBoard(script)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("echo 'No module named edgekit_device' >&2; exit 1", "has no agent; install it there"),
+        ("exit 3", "cannot profile: it ended with code 3"),
+        ("kill -9 $$", "cannot profile: it ended with code -9"),
+        ("echo noise; echo 'edgekit-agent: no runtime' >&2; exit 2", "cannot profile: no runtime"),
+        ('echo "[{\\"status\\": \\"ok\\""; echo "killed" >&2', "cannot profile: killed"),
+        ("echo '[]'", "answered for 0 of 1 files"),
+        ("echo '[{}, {}]'", "answered for 2 of 1 files"),
+        ("echo 3", "answered for 0 of 1 files"),
+    ],
+    ids=["no-agent", "code", "killed", "refuses", "cut-short", "none", "too-many", "no-list"],
+)
+def test_an_agent_that_gives_no_records_is_explained(tmp_path: Path, body: str, says: str) -> None:
+    with pytest.raises(BoardError, match=re.escape(says)):
+        profile_on(agent(tmp_path, body), [tmp_path / "m.tflite"], QUICK)
+
+
+def test_an_interpreter_without_the_agent_gets_the_command_that_installs_it(
+    tmp_path: Path,
+) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True
+    )
+    python = tmp_path / "bare" / "bin" / "python"
+    with pytest.raises(BoardError) as error:
+        profile_on(parse_board(f"local:{python}"), [tmp_path / "m.tflite"], QUICK)
+    assert f"{python} -m pip install 'edgekit-device[litert]'" in str(error.value)
+
+
+@pytest.mark.parametrize("mode", [stat.S_IRUSR, 0o755], ids=["not-executable", "no-program"])
+def test_a_file_that_is_no_interpreter_is_explained(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "notes"
+    file.write_bytes(b"\x00\x01 no program")
+    file.chmod(mode)
+    with pytest.raises(BoardError, match=r"notes cannot be started .*give a Python interpreter"):
+        profile_on(parse_board(f"local:{file}"), [tmp_path / "m.tflite"], QUICK)
+
+
+def test_interrupting_ends_the_agent(tmp_path: Path) -> None:
+    board = agent(
+        tmp_path, f'echo \'{{"event": "load"}}\' >&2; echo $$ > {tmp_path}/pid; exec sleep 60'
+    )
+
+    def stop(step: Step) -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            pass
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        profile_on(board, [tmp_path / "m.tflite"], QUICK, stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def has_old_python() -> bool:
+    """As the Makefile looks for one: tflite-runtime has wheels up to Python 3.11."""
+    check = "import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
+    for name in (os.environ.get("PYTHON", "python3"), "python3.11", "python3.10"):
+        try:
+            if (
+                subprocess.run([name, "-c", check], capture_output=True, check=False).returncode
+                == 0
+            ):
+                return True
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return True
+    return False
+
+
+def test_another_environments_runtime_is_a_board_of_its_own(compared: Any) -> None:
+    if not TFLITE_RUNTIME.is_file():
+        if os.environ.get("EDGEKIT_NO_SKIP") == "1" and has_old_python():
+            pytest.fail(f"{TFLITE_RUNTIME} is missing although there is a Python for it")
+        pytest.skip(f"{TFLITE_RUNTIME} is not there (make test sets it up)")
+    board = parse_board(f"local:{TFLITE_RUNTIME}")
+    files = [compared.out / row.file for row in compared.result.rows]
+    records = profile_on(board, files, QUICK)
+    assert [record["error"] for record in records] == [None] * len(files)
+    assert {record["runtime"]["name"] for record in records} == {"tflite-runtime"}
+    assert {record["golden"]["status"] for record in records} == {"passed"}
