@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.comparison import LayerSaving, Stage
-from edgekit.data import Dataset, load_data
+from edgekit.data import Dataset, load_calibration, load_data
 from edgekit.data.sources import Pixels
 from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step, silent
@@ -71,8 +71,8 @@ def load_data_for(
         names = ", ".join(tensor.name for tensor in parent.model.inputs)
         raise DataError(
             f"{parent.model.name!r} has {len(parent.model.inputs)} inputs ({names}); training and "
-            "scoring here take one array per sample. Convert it without data: edgekit optimize "
-            "MODEL --recipe float32."
+            "scoring here take one array per sample. Convert it without them: edgekit optimize "
+            "MODEL --recipe int8 --calibration FILE.npz."
         )
     shape = tuple(parent.model.inputs[0].shape[1:])
     data = load_data(source, shape, seed=seed, pixels=pixels)
@@ -87,13 +87,15 @@ def optimize(
     *,
     out: str | Path = "edgekit-runs",
     batch: int | None = 1,
+    calibration: str | Path | None = None,
     training: Training | None = None,
     progress: Listener = silent,
 ) -> Optimized:
     """Carries out one recipe and writes its .tflite file with manifest and golden outputs.
 
-    Without data nothing is trained and schemes that need calibration are refused. `batch` is the
-    file's fixed batch size; None leaves it open, which accelerators refuse.
+    Without data nothing is trained, and schemes with integer activations need `calibration`: an
+    .npz file with one array per model input, under its name. `batch` is the file's fixed batch
+    size; None leaves it open, which accelerators refuse.
 
     Raises:
         ConverterError, EdgeKitError: with what to do.
@@ -110,6 +112,9 @@ def optimize(
     progress(Step(f"export {recipe}"))
     file = run / "files" / f"{file_name(str(recipe))}.tflite"
     samples = [calibration_samples(data, training.seed)] if data else None
+    if calibration is not None:
+        names = [tensor.name for tensor in parent.model.inputs]
+        samples = load_calibration(Path(calibration), names)
     done = ec.export_tflite(
         staged.model, recipe.export, file, representative=samples, recipe=recipe, batch=batch
     )

@@ -128,7 +128,7 @@ def _check_samples(
     if given is None and needs:
         raise ExportError(
             f"{quantize.scheme} needs representative inputs to calibrate its scales; give some "
-            "hundred training samples (--data, representative=…)."
+            "hundred training samples (--data or --calibration, representative=…)."
         )
     if given is None:
         generator = np.random.default_rng(0)

@@ -68,11 +68,11 @@ def classification_objective(model: Any, classes: int) -> Objective:
         TrainingError: several outputs, or a width that cannot hold the classes.
     """
     if len(model.outputs) != 1:
-        names = ", ".join(tensor.name for tensor in model.outputs)
+        names = ", ".join(model.output_names)
         raise TrainingError(
             f"{model.name!r} has {len(model.outputs)} outputs ({names}); classification trains and "
-            "scores one. Give a model that ends in the class output alone, or convert without data "
-            "(edgekit optimize without --data)."
+            "scores one. Give a model that ends in the class output alone, or convert it "
+            "without data: edgekit optimize MODEL --recipe int8 --calibration FILE.npz."
         )
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 2 or shape[1] is None:
@@ -109,10 +109,16 @@ def fine_tune(
     """Trains the model in place and leaves it at the epoch with the least validation loss.
 
     Raises:
-        TrainingError: the loss became NaN or infinite.
+        TrainingError: the data hold NaN or infinite values, or the loss became so.
     """
     if training.epochs == 0:
         return Trained(0, 0, {})
+    for kind, data in (("training", train), ("validation", validation)):
+        # Checked here since a ReLU may turn NaN into 0, and the loss then looks sound.
+        if not all(np.isfinite(array).all() for array in keras.tree.flatten(data)):
+            raise TrainingError(
+                f"The {kind} data hold NaN or infinite values; remove or repair those samples."
+            )
     set_seed(training.seed, training.deterministic)
     losses: dict[str, Any] = {
         "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,

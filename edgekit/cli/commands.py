@@ -75,6 +75,7 @@ def optimize(options: argparse.Namespace) -> int:
             data,
             out=out,
             batch=options.batch,
+            calibration=options.calibration,
             training=training,
             progress=progress,
         )

@@ -10,7 +10,8 @@ _RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.exit(message=f"edgekit {version('edgekit')}\n")
+        print(f"edgekit {version('edgekit')}")
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +47,11 @@ def _inspect(command: argparse.ArgumentParser) -> None:
 def _optimize(command: argparse.ArgumentParser) -> None:
     _model(command)
     command.add_argument("--recipe", required=True, help="such as int8, lcrm or lcrm+int8")
+    command.add_argument(
+        "--calibration",
+        metavar="FILE.npz",
+        help="representative inputs where there are no data: one array per input, under its name",
+    )
     command.add_argument(
         "--batch",
         type=_batch,

@@ -60,6 +60,26 @@ def load_data(
     return checked_dataset(name, _with_test(name, arrays, input_shape, seed), input_shape, seed)
 
 
+def load_calibration(path: Path, inputs: list[str]) -> list[Any]:
+    """Representative inputs from an .npz file: one array per model input, under the input's name.
+
+    A model of one input may have its array under any name.
+
+    Raises:
+        DataError: the file cannot be read, or its arrays are not the model's inputs.
+    """
+    arrays = _npz(path)
+    if len(inputs) == len(arrays) == 1:
+        return list(arrays.values())
+    missing = [name for name in inputs if name not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; the model's inputs are "
+            f"{', '.join(inputs)}. Give one array for each, under its name."
+        )
+    return [arrays[name] for name in inputs]
+
+
 def _digits() -> dict[str, Any]:
     from sklearn.datasets import load_digits
 

@@ -143,11 +143,7 @@ def has_old_python() -> bool:
     check = "import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
     for name in (os.environ.get("PYTHON", "python3"), "python3.11", "python3.10"):
         try:
-            if (
-                subprocess.run([name, "-c", check], capture_output=True, check=False).returncode
-                == 0
-            ):
-                return True
+            done = subprocess.run([name, "-c", check], capture_output=True, check=False)
         except OSError:
             continue
         if done.returncode == 0:
