@@ -180,7 +180,22 @@ def _convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | No
         tf.TensorSpec((batch, *_sample_shape(tensor)), tensor.dtype, name=key)
         for key, tensor in zip(input_keys(model), model.inputs, strict=True)
     ]
-    module = _Forward(functional(model), output_keys(model))
+    try:
+        with quiet(), warnings.catch_warnings():
+            # The calibrator uses TensorFlow's own interpreter, which announces its end.
+            warnings.simplefilter("ignore", UserWarning)
+            return _converted(model, quantize, specs, samples, batch or 1)
+    except Exception as error:
+        raise ExportError(
+            f"TensorFlow cannot convert {model.name!r} to {quantize.scheme}: "
+            f"{_first_line(str(error))}"
+        ) from error
+
+
+def _converted(
+    model: Any, quantize: Quantize, specs: list[Any], samples: list[Any], batch: int
+) -> bytes:
+    module = _Forward(model, output_keys(model))
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [module.forward.get_concrete_function(*specs)], module
     )
@@ -192,17 +207,8 @@ def _convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | No
         # Without this FULLY_CONNECTED becomes version 12, which tflite-runtime 2.14 does not know.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     elif quantize.scheme in ("int8", "int16x8"):
-        _calibrate(converter, quantize, input_keys(model), samples, batch or 1)
-    try:
-        with quiet(), warnings.catch_warnings():
-            # The calibrator uses TensorFlow's own interpreter, which announces its end.
-            warnings.simplefilter("ignore", UserWarning)
-            return bytes(converter.convert())
-    except Exception as error:
-        raise ExportError(
-            f"TensorFlow cannot convert {model.name!r} to {quantize.scheme}: "
-            f"{_first_line(str(error))}"
-        ) from error
+        _calibrate(converter, quantize, input_keys(model), samples, batch)
+    return bytes(converter.convert())
 
 
 class _Forward(tf.Module):  # type: ignore[misc]
@@ -211,9 +217,11 @@ class _Forward(tf.Module):  # type: ignore[misc]
     def __init__(self, model: Any, outputs: list[str]) -> None:
         super().__init__()
         self.held = [variable.value for variable in model.variables]
+        structure = functional(model).input
 
         def forward(*inputs: Any) -> Any:
-            result = model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
+            # A Sequential itself, not the graph behind it, whose name changes between processes.
+            result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
             return dict(zip(outputs, keras.tree.flatten(result), strict=True))
 
         self.forward = tf.function(forward, autograph=False)

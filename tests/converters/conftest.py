@@ -12,8 +12,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Test modules have no package under --import-mode=importlib: without this, no converter_models.
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("converters", deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("converters")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,8 +28,3 @@ def _fresh_keras() -> Iterator[None]:
     yield
     keras.backend.clear_session()
     gc.collect()
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(7)

@@ -20,6 +20,8 @@ from keras import layers
 
 from edgekit_converters import Exported, Lcrm, Quantize, Recipe, export_tflite
 from edgekit_converters.export import note_task
+from edgekit_converters.graph import functional
+from edgekit_converters.parents import digits_cnn
 from edgekit_converters.recipe import SCHEMES
 
 FORMS = [f"{scheme}" for scheme in SCHEMES] + ["int8-int", "int16x8-int"]
@@ -53,6 +55,16 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "words": words,
     "bytes_in": bytes_in,
 }
+
+
+CLOSE = {"float32": 1e-5, "float16": 5e-3, "dynamic": 0.02, "int8": 0.12, "int16x8": 0.05}
+PAIRS = [
+    (name, form)
+    for name in MAKERS
+    for form in FORMS
+    # TensorFlow's calibrator sees no range of an integer that an Embedding reads.
+    if not (name == "words" and form.startswith("int16"))
+]
 
 
 def representative(model: Any, count: int = 12) -> list[Any]:
@@ -107,8 +119,7 @@ def manifest_of(exported: Exported) -> dict[str, Any]:
     return dict(json.loads(exported.manifest.read_text()))
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("name", "form"), PAIRS)
 def test_the_file_loads_with_batch_1_and_the_manifest_describes_it(
     name: str, form: str, make: Make
 ) -> None:
@@ -138,14 +149,13 @@ def test_the_file_loads_with_batch_1_and_the_manifest_describes_it(
     assert {t["key"] for t in manifest["outputs"]} == {*signature["outputs"]}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("name", "form"), PAIRS)
 def test_the_file_computes_what_the_model_does(name: str, form: str, make: Make) -> None:
     model, exported = make(name, form)
     manifest, interpreter = manifest_of(exported), opened(exported.path)
     index = {d["name"]: d["index"] for d in interpreter.get_input_details()}
     index |= {d["name"]: d["index"] for d in interpreter.get_output_details()}
-    allowed = {"float32": 1e-5, "float16": 5e-3}.get(form, 0.06)
+    allowed = CLOSE[form.partition("-")[0]]
     for row in range(3):
         inputs = [array[row : row + 1] for array in representative(model)]
         for tensor, value in zip(manifest["inputs"], inputs, strict=True):
@@ -153,7 +163,7 @@ def test_the_file_computes_what_the_model_does(name: str, form: str, make: Make)
                 value = np.round(value / tensor["scale"]) + tensor["zero_point"]
             interpreter.set_tensor(index[tensor["name"]], value.astype(tensor["dtype"]))
         interpreter.invoke()
-        packed = keras.tree.pack_sequence_as(model.input, inputs)
+        packed = keras.tree.pack_sequence_as(functional(model).input, inputs)
         wanted = keras.tree.flatten(model(packed, training=False))
         for tensor, expected in zip(manifest["outputs"], wanted, strict=True):
             got = interpreter.get_tensor(index[tensor["name"]]).astype(np.float64)
@@ -174,10 +184,20 @@ def test_an_integer_file_keeps_its_weights_in_bytes(form: str, make: Make) -> No
     assert ("float32" in activations) == (not form.endswith("-int"))
 
 
-def test_a_smaller_scheme_gives_a_smaller_file(make: Make) -> None:
-    sizes = [make("sequential", form)[1].file_bytes for form in ("float32", "float16", "dynamic")]
-    assert sizes == sorted(sizes, reverse=True)
-    assert len(set(sizes)) == 3
+def test_a_smaller_scheme_gives_a_smaller_file(tmp_path: Path) -> None:
+    model = digits_cnn()
+    done = [
+        export_tflite(
+            model, Quantize(scheme), tmp_path / f"{scheme}.tflite",
+            representative=representative(model),
+        )
+        for scheme in ("float32", "float16", "dynamic", "int8")
+    ]  # fmt: skip
+    whole, half, dynamic, integer = (each.file_bytes for each in done)
+    assert half < 0.55 * whole
+    assert dynamic < 0.35 * whole
+    assert integer < 0.35 * whole
+    assert all(each.gzip_bytes < each.file_bytes for each in done)
 
 
 @pytest.mark.parametrize("form", ["float32", "int8"])

@@ -116,11 +116,20 @@ def test_a_full_disk_is_a_paragraph_too(edgekit: Run, compared: Any) -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("command", ["report {out}", "report {out} --json", "inspect {model}"])
-def test_a_reader_that_leaves_is_no_failure(compared: Any, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [("report {out}", ""), ("inspect {model} --json", ""), ("inspect {model}", "1")],
+)
+def test_a_reader_that_leaves_is_no_failure(compared: Any, command: str, unbuffered: str) -> None:
     words = command.format(out=compared.out, model=compared.model).split()
+    # A short answer stays in Python's buffer until the end, unless this is set.
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen(
-        [*EDGEKIT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*EDGEKIT, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

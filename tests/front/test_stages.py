@@ -1,0 +1,94 @@
+"""Which changes make a trained stage another one, and which do not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.data import Dataset, Split, load_data
+from edgekit.optimization import load_parent
+from edgekit.progress import silent
+from edgekit.stages import run_stages
+from edgekit.store import open_run
+from edgekit_converters import Training, parse_recipe
+
+Reuse = Callable[..., list[bool]]
+UNTRAINED = Training(epochs=0)
+
+
+@pytest.fixture
+def data(digits_npz: Path) -> Dataset:
+    return load_data(digits_npz, (8, 8, 1))
+
+
+@pytest.fixture
+def reused(tiny_keras: Path, data: Dataset, tmp_path: Path) -> Reuse:
+    """Carry a recipe's stages out in one run folder and say which were there already."""
+    run = open_run(tmp_path)
+
+    def carry_out(recipe: str = "lcrm", **changes: Any) -> list[bool]:
+        parent = load_parent(changes.pop("model", tiny_keras))
+        given = {"data": data, "training": UNTRAINED, **changes}
+        staged = run_stages(run, parent, parse_recipe(recipe), progress=silent, **given)
+        return [stage.reused for stage in staged.stages]
+
+    assert carry_out() == [False]
+    return carry_out
+
+
+@pytest.mark.parametrize("recipe", ["lcrm", "lcrm+int8", "LCRM + float16", "lcrm(style=equations)"])
+def test_the_same_pass_on_the_same_things_is_reused(reused: Reuse, recipe: str) -> None:
+    assert reused(recipe) == [True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": Training(epochs=0, seed=1)},
+        {"training": Training(epochs=0, learning_rate=0.5)},
+        {"recipe": "lcrm(style=table4)"},
+        {"recipe": "lcrm(where='c2')"},
+        {"data": None},
+    ],
+    ids=["seed", "learning rate", "style", "where", "no data"],
+)
+def test_anything_that_may_change_the_result_is_another_stage(
+    reused: Reuse, changes: dict[str, Any]
+) -> None:
+    assert reused(**changes) == [False]
+    assert reused() == [True]
+
+
+def test_one_changed_pixel_is_another_stage(reused: Reuse, data: Dataset) -> None:
+    x = data.train.x.copy()
+    x[0, 0, 0, 0] += 1
+    assert reused(data=replace(data, train=Split(x, data.train.y))) == [False]
+
+
+def test_one_changed_weight_is_another_stage(
+    reused: Reuse, tiny_keras: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    model = keras.models.load_model(tiny_keras)
+    weights = model.get_weights()
+    weights[0] = np.nextafter(weights[0], 1)
+    model.set_weights(weights)
+    model.save(tmp_path / "other.keras")
+    assert reused(model=tmp_path / "other.keras") == [False]
+
+
+def test_a_recipe_without_a_pass_on_the_model_has_no_stage(reused: Reuse) -> None:
+    assert reused("int8") == []
+
+
+def test_the_parent_is_never_changed(tiny_keras: Path, data: Dataset, tmp_path: Path) -> None:
+    parent = load_parent(tiny_keras)
+    before = [weight.copy() for weight in parent.model.get_weights()]
+    training = Training(epochs=1, learning_rate=0.1)
+    run_stages(open_run(tmp_path), parent, parse_recipe("lcrm"), data, training, silent)
+    after = parent.model.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
