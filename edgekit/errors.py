@@ -13,5 +13,9 @@ class BoardError(EdgeKitError):
     """A board that cannot be reached or whose agent fails."""
 
 
+class ReportError(EdgeKitError):
+    """A comparison file that cannot be read."""
+
+
 class RunError(EdgeKitError):
     """A run folder that cannot be used, or a comparison that cannot be carried out."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
+from edgekit.errors import RunError
 from edgekit.progress import Listener, Step
 from edgekit.store import content_key, damaged, read_stage, stage_folder
 
@@ -46,7 +47,6 @@ def run_stages(
     progress: Listener,
 ) -> Staged:
     """Applies the recipe's model-changing passes, training after each where there are data."""
-    import edgekit_converters as ec
 
     staged = Staged(parent.model, parent.key, (), ())
     for count, step in enumerate(recipe.rewrites, start=1):
@@ -64,12 +64,24 @@ def run_stages(
         folder, reused = stage_folder(run, key, make)
         stage, layers = _told(folder, reused)
         staged = Staged(
-            ec.load_model(folder / "model.keras", safe=parent.safe),
+            _read_model(folder, parent.safe),
             key,
             (*staged.stages, stage),
             (*staged.layers, *layers),
         )
     return staged
+
+
+def _read_model(folder: Path, safe: bool) -> Any:
+    import edgekit_converters as ec
+
+    try:
+        return ec.load_model(folder / "model.keras", safe=safe)
+    except ec.ModelLoadError as error:
+        raise RunError(
+            f"The stage {folder} cannot be read; delete that folder and run again, it will be "
+            f"trained anew. {error}"
+        ) from error
 
 
 def versions() -> dict[str, str]:

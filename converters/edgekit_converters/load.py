@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -44,10 +45,10 @@ def load_model(
         ModelLoadError: with what to do, for anything that cannot be loaded or rewritten.
     """
     if custom_objects is not None:
-        _register(Path(custom_objects))
+        _register(load_module(Path(custom_objects)))
     function = split_function(str(source))
     if function is not None:
-        model = call_function(*function)
+        model = _built(*function)
         if not isinstance(model, keras.Model):
             raise ModelLoadError(
                 f"{source} returned {type(model).__name__}, not a Keras 3 model; "
@@ -236,14 +237,23 @@ def _lambda_layers(config: Any) -> list[str]:
     return []
 
 
-def _register(path: Path) -> None:
-    """Makes every class and function defined in the file known to Keras, by its name."""
+def _built(path: Path, name: str) -> Any:
+    """The model that the function builds; what its file defines is known to Keras from then on."""
     module = load_module(path)
+    model = call_function(module, name)
+    _register(module)
+    return model
+
+
+def _register(module: ModuleType) -> None:
+    """Makes every class and function defined in the module known to Keras, by its name."""
     own = {
         name: value
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     }
     if not own:
-        raise ModelLoadError(f"{path} defines no class or function to register with Keras.")
+        raise ModelLoadError(
+            f"{module.__file__} defines no class or function to register with Keras."
+        )
     keras.saving.get_custom_objects().update(own)

@@ -44,13 +44,13 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
-def call_function(path: Path, name: str) -> Any:
-    """What the function of that name in that file returns, called without arguments.
+def call_function(module: ModuleType, name: str) -> Any:
+    """What the function of that name in the module returns, called without arguments.
 
     Raises:
         ModelLoadError: no such function, or it fails.
     """
-    function = getattr(load_module(path), name, None)
+    path, function = module.__file__, getattr(module, name, None)
     if not callable(function):
         raise ModelLoadError(f"{path} has no function {name!r}; give file.py:function.")
     try:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from edgekit_converters.errors import RecipeError
@@ -33,7 +34,15 @@ def apply_pass(model: Any, step: Pass) -> tuple[Any, tuple[Decision, ...]]:
 
 
 def save_model(model: Any, path: Path) -> None:
-    """Writes the model as `.keras`."""
+    """Writes the model as `.keras`; classes of the user's own are known to Keras from then on.
+
+    So this process can read the file again without being told of them.
+    """
+    known = keras.saving.get_custom_objects()
+    for layer in model._flatten_layers():
+        cls = type(layer)
+        if not cls.__module__.startswith("keras."):
+            known.setdefault(keras.saving.get_registered_name(cls), cls)
     model.save(path)
 
 

@@ -16,6 +16,7 @@ from edgekit.errors import EdgeKitError, RunError
 from edgekit_device.errors import EdgeKitDeviceError
 
 if TYPE_CHECKING:
+    from edgekit.stages import Parent
     from edgekit_converters import Training
 
 
@@ -53,19 +54,14 @@ def inspect(options: argparse.Namespace) -> int:
 def optimize(options: argparse.Namespace) -> int:
     """`edgekit optimize`."""
     import edgekit_converters as ec
-    from edgekit.optimization import load_data_for, load_parent
+    from edgekit.optimization import load_data_for
     from edgekit.optimization import optimize as run
 
     recipe, training = ec.parse_recipe(options.recipe), _trained(options)
     out = Path(options.out or _default_out(options.model))
     with live() as progress:
         progress.note("loading the model")
-        parent = load_parent(
-            options.model,
-            seed=training.seed,
-            safe=not options.unsafe,
-            custom_objects=options.custom_objects,
-        )
+        parent = _parent(options)
         data = options.data and load_data_for(
             parent, options.data, seed=training.seed, pixels=options.pixels
         )
@@ -96,17 +92,12 @@ def optimize(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """`edgekit compare`."""
     from edgekit.comparing import compare as run
-    from edgekit.optimization import load_data_for, load_parent
+    from edgekit.optimization import load_data_for
 
     training, out = _trained(options), Path(options.out or _default_out(options.model))
     with live() as progress:
         progress.note("loading the model")
-        parent = load_parent(
-            options.model,
-            seed=training.seed,
-            safe=not options.unsafe,
-            custom_objects=options.custom_objects,
-        )
+        parent = _parent(options)
         data = load_data_for(parent, options.data, seed=training.seed, pixels=options.pixels)
         comparison = run(
             parent,
@@ -179,6 +170,17 @@ def _again(options: argparse.Namespace) -> str:
     """The command that was given, for people: later options override what it says."""
     shown = (word for word in options.given if word not in ("--json", "--debug"))
     return shlex.join(["edgekit", *shown])
+
+
+def _parent(options: argparse.Namespace) -> Parent:
+    from edgekit.optimization import load_parent
+
+    return load_parent(
+        options.model,
+        seed=options.seed,
+        safe=not options.unsafe,
+        custom_objects=options.custom_objects,
+    )
 
 
 def _trained(options: argparse.Namespace) -> Training:

@@ -105,12 +105,13 @@ def _npz(path: Path) -> dict[str, Any]:
 
 
 def _function(source: str) -> dict[str, Any]:
-    from edgekit_converters.source import call_function, split_function
+    from edgekit_converters.source import call_function, load_module, split_function
 
     found = split_function(source)
     if found is None:
         raise DataError(f"--data {source!r}: give file.py:function.")
-    result = call_function(*found)
+    path, name = found
+    result = call_function(load_module(path), name)
     if isinstance(result, dict):
         return result
     try:

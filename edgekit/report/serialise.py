@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
-from edgekit.report.errors import ReportError
+from edgekit.errors import ReportError
 from edgekit_device.errors import RecordError
 from edgekit_device.number import Number
 

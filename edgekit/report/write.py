@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.comparison import Comparison
-from edgekit.report.errors import ReportError
+from edgekit.errors import ReportError
 from edgekit.report.serialise import comparison_from_json, comparison_to_json
 from edgekit.report.spreadsheet import comparison_to_csv
 
@@ -54,7 +54,11 @@ def read_comparison(path: str | Path) -> Comparison:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"A finished comparison is needed. Received {file}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ReportError(
+            f"{file} is not a finished comparison ({reason}); give the run folder of an `edgekit "
+            "compare` that came to its end."
+        ) from error
     return comparison_from_json(text)
 
 

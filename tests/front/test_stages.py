@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgekit.data import Dataset, Split, load_data
+from edgekit.errors import RunError
 from edgekit.optimization import load_parent
 from edgekit.progress import silent
 from edgekit.stages import run_stages
@@ -92,3 +93,38 @@ def test_the_parent_is_never_changed(tiny_keras: Path, data: Dataset, tmp_path: 
     run_stages(open_run(tmp_path), parent, parse_recipe("lcrm"), data, training, silent)
     after = parent.model.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+OWN_LAYER = """
+import keras
+from keras import layers
+
+class Scale(layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+def build():
+    x = keras.Input((8, 8, 1))
+    y = layers.Conv2D(3, 3, name="c1")(x)
+    y = Scale(name="own")(layers.Conv2D(4, 3, name="c2")(y))
+    y = layers.GlobalAveragePooling2D()(y)
+    return keras.Model(x, layers.Dense(10)(y))
+"""
+
+
+def test_layers_of_the_users_own_file_survive_being_stored(tmp_path: Path) -> None:
+    (tmp_path / "own_model.py").write_text(OWN_LAYER)
+    parent = load_parent(f"{tmp_path / 'own_model.py'}:build")
+    run = open_run(tmp_path / "run")
+    staged = run_stages(run, parent, parse_recipe("lcrm"), None, UNTRAINED, silent)
+    assert type(staged.model.get_layer("own")).__name__ == "Scale"
+
+
+def test_a_damaged_stored_model_names_the_stage_to_delete(tiny_keras: Path, tmp_path: Path) -> None:
+    parent, run = load_parent(tiny_keras), open_run(tmp_path)
+    carry_out = (run, parent, parse_recipe("lcrm"), None, UNTRAINED, silent)
+    run_stages(*carry_out)
+    (stored,) = (tmp_path / "stages").glob("*/model.keras")
+    stored.write_bytes(stored.read_bytes()[:1000])
+    with pytest.raises(RunError, match=rf"{stored.parent}.*delete that folder and run again"):
+        run_stages(*carry_out)

@@ -194,7 +194,7 @@ def test_report_files(comparison: Comparison, tmp_path: Path) -> None:
 
 
 def test_a_missing_comparison_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="A finished comparison is needed"):
+    with pytest.raises(ReportError, match="is not a finished comparison"):
         read_comparison(tmp_path)
 
 
