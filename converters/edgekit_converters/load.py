@@ -44,8 +44,10 @@ def load_model(
     Raises:
         ModelLoadError: with what to do, for anything that cannot be loaded or rewritten.
     """
-    if custom_objects is not None:
-        _register(load_module(Path(custom_objects)))
+    if custom_objects is not None and not _register(load_module(Path(custom_objects))):
+        raise ModelLoadError(
+            f"{custom_objects} defines no class or function to register with Keras."
+        )
     function = split_function(str(source))
     if function is not None:
         model = _built(*function)
@@ -245,15 +247,12 @@ def _built(path: Path, name: str) -> Any:
     return model
 
 
-def _register(module: ModuleType) -> None:
-    """Makes every class and function defined in the module known to Keras, by its name."""
+def _register(module: ModuleType) -> int:
+    """Makes every class and function defined in the module known to Keras; returns how many."""
     own = {
         name: value
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     }
-    if not own:
-        raise ModelLoadError(
-            f"{module.__file__} defines no class or function to register with Keras."
-        )
     keras.saving.get_custom_objects().update(own)
+    return len(own)

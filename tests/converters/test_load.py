@@ -176,3 +176,17 @@ def test_an_unfit_custom_objects_file_is_named(
         load_model(tmp_path / "m.keras", custom_objects=file)
     for word in ("own.py", *words):
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from parts import make", "import functools, parts\nmake = functools.partial(parts.make)"],
+    ids=["imported", "partial"],
+)
+def test_a_file_may_take_its_function_from_elsewhere(source: str, tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(
+        "import keras\n"
+        "def make(): return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])\n"
+    )
+    (tmp_path / "front.py").write_text(source + "\n")
+    assert load_model(f"{tmp_path}/front.py:make").output_shape == (None, 2)
