@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml converters/pyproject.toml device/pyproject.toml
 
 # tflite-runtime has wheels up to Python 3.11; where there is none, its tests are left out.
 OLD_PYTHON := $(shell for p in $(PYTHON) python3.11 python3.10; do \
-	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
 .PHONY: help demo test quick check wheels clean
@@ -36,7 +36,7 @@ check: .venv/ready
 
 wheels: .venv/ready
 	rm -rf dist
-	for project in device converters .; do $(BIN)/python -m build --wheel --outdir dist $$project || exit; done
+	for project in device converters .; do PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel --outdir dist $$project || exit; done
 
 .venv/ready: $(PROJECTS) constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
@@ -44,12 +44,12 @@ wheels: .venv/ready
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e './device[litert]' -e ./converters -e '.[dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q -e './device[litert]' -e ./converters -e '.[dev]'
 	touch $@
 
 $(TFLITE)/ready: device/pyproject.toml constraints-tflite-runtime.txt | .venv/ready
 	$(OLD_PYTHON) -m venv $(TFLITE)
-	$(TFLITE)/bin/python -m pip install -q -c constraints-tflite-runtime.txt \
+	PIP_CONSTRAINT=constraints-tflite-runtime.txt $(TFLITE)/bin/python -m pip install -q \
 		-e './device[tflite-runtime]' pytest hypothesis
 	touch $@
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgekit.comparison import Advice, Row, Stage
+from edgekit.data import Dataset
 
 _WORTH_TRAINING = 0.01
 _NO_GAIN = 0.95
@@ -23,12 +24,13 @@ def advise(
 
     `command` is the comparison's own, `runtimes` the TFLite runtime that each board used.
     """
-    return (
+    found = (
         *_unfinished(rows, stages, epochs, command),
         *_no_faster(rows, command, runtimes),
         *_missing(rows, command),
         *_energy(rows),
     )
+    return tuple(dict.fromkeys(found))
 
 
 def _unfinished(
@@ -52,30 +54,34 @@ def _unfinished(
                 )
             )
         else:
-            worst = _most_harmful(stage)
+            what = "train all layers anew"
+            if len(stage.changed) > 1:
+                what = f"keep the convolution {_most_harmful(stage)}, or {what}"
             found.append(
                 Advice(
                     f"{behind} although its training ended by itself after {stage.epochs} epochs; "
-                    f"keep the convolution {worst} and substitute the others, or train all layers "
-                    "anew.",
-                    f"{command} --recipes {_without(worst, stage.name)} 'lcrm(weights=fresh)'",
+                    f"{what}.",
+                    f"{command} --recipes {' '.join(_gentler(stage))}",
                 )
             )
     return found
 
 
-def _without(layer: str, step: str) -> str:
-    """The LCRM pass less one convolution, for a shell (in which "!" needs single quotes)."""
+def _gentler(stage: Stage) -> list[str]:
+    """Variants of the stage's LCRM pass that cost less accuracy, quoted for a shell."""
     from edgekit_converters.recipe import Lcrm, parse_recipe
 
-    given = next(p for p in parse_recipe(step).passes if isinstance(p, Lcrm))
-    kept = replace(given, where=(*given.where, f"!{layer}"))
-    return shlex.quote(str(kept).replace("'", '"'))
+    given = next(p for p in parse_recipe(stage.name).passes if isinstance(p, Lcrm))
+    variants = [replace(given, weights="fresh")]
+    if len(stage.changed) > 1:
+        variants.insert(0, replace(given, where=(*given.where, f"!{_most_harmful(stage)}")))
+    # An interactive shell expands "!" within double quotes, not within single ones.
+    return [shlex.quote(str(variant).replace("'", '"')) for variant in variants]
 
 
 def _most_harmful(stage: Stage) -> str:
     """A case 2 substitute if there is one, since it loses the spatial kernel; else the last."""
-    pointwise = [change for change in stage.changed if change.endswith("(case 2)")]
+    pointwise = [change for change in stage.changed if change.endswith("case 2)")]
     chosen = (pointwise or list(stage.changed) or [""])[-1]
     return chosen.split(":", 1)[0]
 
@@ -118,12 +124,41 @@ def _missing(rows: Sequence[Row], command: str) -> list[Advice]:
 
 
 def _energy(rows: Sequence[Row]) -> list[Advice]:
-    if any(row.energy_j.how == "unavailable" and row.error is None for row in rows):
-        return [
-            Advice(
-                "No energy for lack of a power model of this machine; install the agent on the "
-                "board and profile the files there.",
-                "edgekit-agent profile FILE.tflite",
-            )
-        ]
-    return []
+    reasons = [row.energy_j.reason for row in rows if row.error is None and not row.energy_j.value]
+    if not reasons:
+        return []
+    return [
+        Advice(
+            f"No energy: {reasons[0]}. On the board itself the agent knows its power model: "
+            "install it there and profile the files.",
+            "edgekit-agent profile FILE.tflite",
+        )
+    ]
+
+
+def cautions(rows: Sequence[Row], stages: Sequence[Stage], data: Dataset) -> tuple[str, ...]:
+    """Doubts about the comparison as a whole."""
+    base = next((row for row in rows if row.recipe == "base" and row.error is None), None)
+    if base is None or base.accuracy.low is None:
+        return ()
+    found = []
+    if base.accuracy.low <= data.majority_share:
+        found.append(
+            f"base ({base.accuracy.value:.3f}) is not clearly better than always guessing the most "
+            f"frequent class ({data.majority_share:.3f}): check that these data are the model's "
+            "own (scaling with --pixels, order of the classes)."
+        )
+    trained = {stage.recipe for stage in stages if stage.epochs}
+    better = [r for r in rows if r.recipe in trained and (r.accuracy_change.low or 0.0) > 0]
+    if better:
+        found.append(
+            f"{better[0].recipe}, which was trained on these data, is better than base by more "
+            "than chance: base may not fit these data (scaling, order of the classes) or has seen "
+            "less training."
+        )
+    if data.test_drawn_here:
+        found.append(
+            "EdgeKit drew the test samples from the data given: if base was trained on them, its "
+            "accuracy is flattered. Give a test split of your own (x_test, or a test/ folder)."
+        )
+    return tuple(found)

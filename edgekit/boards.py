@@ -7,35 +7,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step, silent
+from edgekit_device.profiles import load_profile
 from edgekit_device.settings import Settings
 
-
-@dataclass(frozen=True)
-class ProfileSettings:
-    """How long and with what a file is profiled; the runtime is the agent's choice if "auto"."""
-
-    runs: int = 50
-    seconds: float = 10.0
-    warmup: int = 3
-    rounds: int = 5
-    threads: int = 1
-    runtime: str = "auto"
-    profile: str | None = None
-    idle_seconds: float = 2.0
-
-    def __post_init__(self) -> None:
-        # What the agent would refuse is refused here, before anything is trained.
-        Settings(**asdict(self))
-        if self.profile is not None:
-            from edgekit_device.profiles import load_profile
-
-            load_profile(self.profile)
+ProfileSettings = Settings
+"""How long and with what a board's agent profiles."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +50,47 @@ def parse_board(text: str) -> LocalBoard:
     return LocalBoard(python.absolute())
 
 
+def check_board(board: LocalBoard, settings: ProfileSettings) -> None:
+    """Asks the board's agent whether it could profile, before time is spent on training.
+
+    Raises:
+        BoardError: no agent, or no runtime such as the settings name.
+        BoardProfileError: the settings name an unknown board profile.
+    """
+    if settings.profile is not None:
+        load_profile(settings.profile)
+    command = [str(board.python), "-m", "edgekit_device", "info", "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        found = json.loads(done.stdout)["runtimes"] if done.returncode == 0 else None
+    except subprocess.TimeoutExpired as error:
+        raise BoardError(f"The agent on {board} does not answer within 60 s.") from error
+    except OSError as error:
+        raise _no_start(board, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BoardError(
+            f"{board.python} answers, but not as an agent does; give the Python interpreter of an "
+            "environment that has edgekit-device."
+        ) from error
+    if found is None:
+        raise BoardError(_failure(board, done.returncode, done.stderr.splitlines()))
+    usable = [item["runtime"]["name"] for item in found if not item.get("problem")]
+    if not usable or settings.runtime not in ("auto", *usable):
+        wanted = "a TFLite runtime" if settings.runtime == "auto" else settings.runtime
+        extra = "litert" if settings.runtime == "auto" else settings.runtime
+        raise BoardError(
+            f"The agent on {board} lacks {wanted} (it has {', '.join(usable) or 'none'}); install "
+            f"it there: {board.python} -m pip install 'edgekit-device[{extra}]', or name another "
+            "with --runtime."
+        )
+
+
+def _no_start(board: LocalBoard, error: OSError) -> BoardError:
+    return BoardError(
+        f"{board.python} cannot be started ({error.strerror}); give a Python interpreter."
+    )
+
+
 def profile_on(
     board: LocalBoard,
     files: Sequence[Path],
@@ -86,9 +109,7 @@ def profile_on(
         try:
             agent = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)
         except OSError as error:
-            raise BoardError(
-                f"{board.python} cannot be started ({error.strerror}); give a Python interpreter."
-            ) from error
+            raise _no_start(board, error) from error
         with agent:
             try:
                 complaints = _follow(agent, progress)
@@ -117,6 +138,8 @@ def _arguments(settings: ProfileSettings | None) -> list[str]:
         "--threads": settings.threads,
         "--runtime": settings.runtime,
         "--idle-seconds": settings.idle_seconds,
+        "--sample-interval": settings.sample_interval_s,
+        "--timeout": settings.timeout_s,
         "--profile": settings.profile,
     }
     given = [part for key, v in options.items() if v is not None for part in (key, str(v))]

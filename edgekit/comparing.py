@@ -8,15 +8,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.advice import advise
-from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
+from edgekit.advice import advise, cautions
+from edgekit.boards import LocalBoard, ProfileSettings, check_board, parse_board, profile_on
 from edgekit.comparison import Comparison, LayerSaving, Row, Stage
 from edgekit.data import Dataset
+from edgekit.data.sources import Source
 from edgekit.errors import EdgeKitError, RunError
 from edgekit.evaluate import accuracy_change
 from edgekit.optimization import Optimized, load_data_for, load_parent, optimize
 from edgekit.pareto import mark_pareto
 from edgekit.progress import Listener, Step, silent
+from edgekit.report import read_comparison
 from edgekit.stages import Parent, versions
 from edgekit.store import open_run
 from edgekit_device import Number
@@ -30,7 +32,7 @@ DEFAULT_RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
 
 def compare(
     model: Parent | str | Path | Any,
-    data: Dataset | str | Path,
+    data: Source,
     recipes: Sequence[str] = DEFAULT_RECIPES,
     boards: Sequence[str] = ("local",),
     *,
@@ -39,11 +41,13 @@ def compare(
     profiling: ProfileSettings | None = None,
     progress: Listener = silent,
     command: str = "edgekit compare MODEL --data DATA",
+    replace_other: bool = False,
 ) -> Comparison:
     """Compares recipes of one model; `base` is always among them, since all ratios refer to it.
 
     A recipe or board that fails becomes rows with the error; the others go on. Trained stages stay
-    in `out` and are reused by the next comparison there. `command` is what advice builds on.
+    in `out` and are reused by the next comparison there. A folder that holds the comparison of
+    another model is refused unless `replace_other`. `command` is what advice builds on.
 
     Raises:
         ConverterError, EdgeKitError: before any work, for input that cannot be used.
@@ -53,15 +57,20 @@ def compare(
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
     places = list(dict.fromkeys(parse_board(board) for board in boards))
+    for board in places:
+        check_board(board, profiling)
     run = open_run(out)
     parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
+    ec.check_input_shapes(parent.model)
+    if not replace_other:
+        _refuse_other(run, parent)
     if not isinstance(data, Dataset):
         data = load_data_for(parent, data, seed=training.seed)
     results: dict[str, Optimized | str] = {}
     for recipe in parsed:
         try:
             results[str(recipe)] = optimize(
-                parent, recipe, data, out=run, training=training, progress=progress
+                parent, recipe, data, out=run, folder="files", training=training, progress=progress
             )
         except (ec.ConverterError, EdgeKitError) as error:
             results[str(recipe)] = str(error)
@@ -70,11 +79,13 @@ def compare(
         record for board in places for record in _profile(board, results, profiling, progress)
     ]
     rows = mark_pareto(
-        [
-            _row(recipe, str(board), results[recipe], results["base"], records)
-            for board in places
-            for recipe in results
-        ]
+        _marked_twins(
+            [
+                _row(recipe, str(board), results[recipe], results["base"], records)
+                for board in places
+                for recipe in results
+            ]
+        )
     )
     done = [result for result in results.values() if isinstance(result, Optimized)]
     if not done:
@@ -87,6 +98,7 @@ def compare(
             "training": asdict(training),
             "profiling": {k: v for k, v in asdict(profiling).items() if v is not None},
             "boards": [str(board) for board in places],
+            "parent": parent.key,
         },
         versions=versions(),
         rows=tuple(rows),
@@ -94,14 +106,16 @@ def compare(
         stages=_stages(done),
         records=tuple(records),
         advice=advise(rows, _stages(done), training.epochs, command, _runtimes(records)),
-        notes=_notes(data, len(parsed)),
+        notes=_notes(data, len(done)),
+        cautions=cautions(rows, _stages(done), data),
     )
 
 
 def _parse(recipes: Sequence[str]) -> list[Recipe]:
     import edgekit_converters as ec
 
-    unique = dict.fromkeys(str(ec.parse_recipe(text)) for text in ("base", *recipes))
+    given = [recipes] if isinstance(recipes, str) else recipes
+    unique = dict.fromkeys(str(ec.parse_recipe(text)) for text in ("base", *given))
     return [ec.parse_recipe(text) for text in unique]
 
 
@@ -164,6 +178,7 @@ def _row(
         latency_p50_ms=_number(record, "latency_ms", "p50"),
         peak_rss_bytes=_number(record, "peak_rss_bytes"),
         energy_j=_number(record, "energy_j"),
+        sha256=result.sha256,
     )
     return replace(row, error=error) if error else row
 
@@ -182,8 +197,33 @@ def _number(record: dict[str, Any], *keys: str) -> Number:
 
 
 def _layers(results: list[Optimized]) -> tuple[LayerSaving, ...]:
-    """Of the first recipe that rewrote layers: recipes with the same pass say the same."""
-    return next((result.layers for result in results if result.layers), ())
+    """Each rewriting stage's layers once: recipes that share it say the same."""
+    unique = dict.fromkeys(layer for result in results for layer in result.layers)
+    return tuple(unique)
+
+
+def _marked_twins(rows: list[Row]) -> list[Row]:
+    """The rows, those told whose file an earlier row of their board has already."""
+    first: dict[tuple[str, str], str] = {}
+    marked = []
+    for row in rows:
+        earlier = (
+            first.setdefault((row.board, row.sha256), row.recipe) if row.sha256 else row.recipe
+        )
+        marked.append(row if earlier == row.recipe else replace(row, same_as=earlier))
+    return marked
+
+
+def _refuse_other(run: Path, parent: Parent) -> None:
+    file = run / "comparison.json"
+    if not file.is_file():
+        return
+    earlier = read_comparison(file)
+    if earlier.settings.get("parent") != parent.key:
+        raise RunError(
+            f"{run} holds the comparison of another model ({earlier.model}, {earlier.created}), "
+            "whose files would be overwritten; name another folder with --out."
+        )
 
 
 def _stages(results: list[Optimized]) -> tuple[Stage, ...]:
@@ -200,11 +240,14 @@ def _runtimes(records: list[dict[str, Any]]) -> dict[str, str]:
     return {item["board"]: item["record"]["runtime"]["name"] for item in known}
 
 
-def _notes(data: Dataset, recipes: int) -> tuple[str, ...]:
+def _notes(data: Dataset, files: int) -> tuple[str, ...]:
     return (
         f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
-        "covers the sampling of the test set, not the luck of training.",
-        f"The {recipes} files ran in turns in the same rounds, so that drift of the machine meets "
+        "covers the sampling of the test set, not the luck of training. Always guessing the most "
+        f"frequent class would score {data.majority_share:.3f}.",
+        "base and its quantised versions are the parent as it came, without training; rewritten "
+        "models are trained on the training split.",
+        f"The {files} files ran in turns in the same rounds, so that drift of the machine meets "
         "all; the latency's interval is the range of the medians of those rounds.",
         "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
         "into convolutions.",

@@ -30,6 +30,8 @@ class Row:
     """One recipe on one board; a column that could not be had is an unavailable `Number`.
 
     `accuracy_change` is accuracy less the base's, with the 95 % interval of a paired comparison.
+    `same_as` names the recipe of an earlier row whose file (`sha256`) is the very same: the two
+    differ by noise alone.
     """
 
     recipe: str
@@ -44,13 +46,15 @@ class Row:
     peak_rss_bytes: Number
     energy_j: Number
     accuracy_change: Number = _NOT_COMPARED
+    sha256: str = ""
+    same_as: str = ""
     pareto: bool = False
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class LayerSaving:
-    """What one pass did, or did not do, to one convolution."""
+    """What the last pass of `recipe` did, or did not do, to one convolution."""
 
     layer: str
     case: str
@@ -60,6 +64,7 @@ class LayerSaving:
     macs_before: int | None
     macs_after: int | None
     substituted: bool
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,10 @@ class Advice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows of one comparison with their evidence: stages, per-layer savings, board records."""
+    """All rows of one comparison with their evidence: stages, per-layer savings, board records.
+
+    `cautions` are doubts about the comparison as a whole.
+    """
 
     model: str
     data: str
@@ -99,3 +107,4 @@ class Comparison:
     records: tuple[dict[str, Any], ...]
     advice: tuple[Advice, ...]
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()

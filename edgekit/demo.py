@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.boards import ProfileSettings
 from edgekit.comparing import compare
@@ -13,6 +15,9 @@ from edgekit.data import load_data
 from edgekit.progress import Listener, Step
 from edgekit.stages import Parent, versions
 from edgekit.store import content_key, open_run, stage_folder
+
+if TYPE_CHECKING:
+    from edgekit_converters import Training
 
 
 def run_demo(out: Path, *, small: bool, boards: Sequence[str], progress: Listener) -> Comparison:
@@ -25,7 +30,8 @@ def run_demo(out: Path, *, small: bool, boards: Sequence[str], progress: Listene
 
     training = ec.Training(epochs=6 if small else 40, patience=8, batch_size=32)
     profiling = ProfileSettings(seconds=1.0 if small else 10.0)
-    run, data = open_run(out), load_data("digits", (8, 8, 1))
+    # The parent is trained here, on the training split alone.
+    run, data = open_run(out), replace(load_data("digits", (8, 8, 1)), test_drawn_here=False)
 
     def train_parent(folder: Path) -> dict[str, object]:
         ec.set_seed(training.seed)
@@ -56,5 +62,14 @@ def run_demo(out: Path, *, small: bool, boards: Sequence[str], progress: Listene
         training=training,
         profiling=profiling,
         progress=progress,
-        command=f"edgekit compare {shlex.quote(str(model))} --data digits",
+        command=_command(model, out, training),
+        replace_other=True,
+    )
+
+
+def _command(model: Path, out: Path, training: Training) -> str:
+    """The demo's comparison as a command, for advice to build on."""
+    return (
+        f"edgekit compare {shlex.quote(str(model))} --data digits --epochs {training.epochs} "
+        f"--patience {training.patience} --out {shlex.quote(f'{out}-next')}"
     )

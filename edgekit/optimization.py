@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset, load_calibration, load_data
-from edgekit.data.sources import Pixels
+from edgekit.data.sources import Pixels, Source
 from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step, silent
 from edgekit.stages import Parent, run_stages
@@ -26,7 +26,11 @@ _CALIBRATION_SAMPLES = 200
 
 @dataclass(frozen=True)
 class Optimized:
-    """One recipe's file with its cost, its accuracy, and which test samples it got right."""
+    """One recipe's file with its cost, its accuracy, and which test samples it got right.
+
+    `keras_difference` is the file's largest difference from the Keras model on the golden inputs,
+    relative to the output's range.
+    """
 
     recipe: str
     file: Path
@@ -35,6 +39,8 @@ class Optimized:
     macs: Number
     file_bytes: Number
     gzip_bytes: Number
+    sha256: str
+    keras_difference: Number
     correct: tuple[bool, ...]
     stages: tuple[Stage, ...]
     layers: tuple[LayerSaving, ...]
@@ -53,11 +59,15 @@ def load_parent(
     ec.set_seed(seed)
     given = isinstance(source, str | Path)
     model = ec.load_model(source, custom_objects=custom_objects, safe=safe) if given else source
-    return Parent(model, content_key({"parent": ec.fingerprint(model)}), safe)
+    ec.check_graph(model)
+    # What the user's own layers compute stands in their code, not in the model.
+    files = [custom_objects, str(source).rpartition(":")[0] if given else None]
+    code = [Path(file).read_text() for file in files if file and str(file).endswith(".py")]
+    return Parent(model, content_key({"parent": ec.fingerprint(model), "code": code}), safe)
 
 
 def load_data_for(
-    parent: Parent, source: str | Path | Dataset, *, seed: int = 0, pixels: Pixels = "unit"
+    parent: Parent, source: Source, *, seed: int = 0, pixels: Pixels = "unit"
 ) -> Dataset:
     """The data set, checked against the model's one input and its class output.
 
@@ -83,9 +93,10 @@ def load_data_for(
 def optimize(
     model: Parent | str | Path | Any,
     recipe: Recipe | str = "lcrm+int8",
-    data: Dataset | str | Path | None = None,
+    data: Source | None = None,
     *,
     out: str | Path = "edgekit-runs",
+    folder: str = "optimized",
     batch: int | None = 1,
     calibration: str | Path | None = None,
     training: Training | None = None,
@@ -95,7 +106,8 @@ def optimize(
 
     Without data nothing is trained, and schemes with integer activations need `calibration`: an
     .npz file with one array per model input, under its name. `batch` is the file's fixed batch
-    size; None leaves it open, which accelerators refuse.
+    size; None leaves it open, which accelerators refuse. The file lands in `out`/`folder`, the
+    trained stages in `out`/stages.
 
     Raises:
         ConverterError, EdgeKitError: with what to do.
@@ -107,10 +119,11 @@ def optimize(
     parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
     if data is not None and not isinstance(data, Dataset):
         data = load_data_for(parent, data, seed=training.seed)
+    ec.check_input_shapes(parent.model)
     run = open_run(out)
     staged = run_stages(run, parent, recipe, data, training, progress)
     progress(Step(f"export {recipe}"))
-    file = run / "files" / f"{file_name(str(recipe))}.tflite"
+    file = run / folder / f"{file_name(str(recipe))}.tflite"
     samples = [calibration_samples(data, training.seed)] if data else None
     if calibration is not None:
         names = [tensor.name for tensor in parent.model.inputs]
@@ -137,6 +150,8 @@ def optimize(
         macs=_macs(seen),
         file_bytes=Number.counted(done.file_bytes),
         gzip_bytes=Number.counted(done.gzip_bytes),
+        sha256=done.sha256,
+        keras_difference=Number.measured(done.keras_difference),
         correct=correct,
         stages=staged.stages,
         layers=staged.layers,

@@ -13,7 +13,7 @@ def mark_pareto(rows: Sequence[Row]) -> list[Row]:
     """The rows with `pareto` set: on its board, none is at least as good in all and better in one.
 
     Weighed are accuracy, latency p50 and file size, by their values; rows where one of them is not
-    known cannot be Pareto-best.
+    known cannot be Pareto-best, nor can those whose file another row has already.
     """
     return [
         replace(
@@ -29,7 +29,7 @@ def _weighed(row: Row) -> tuple[float, float, float] | None:
     """Smaller is better in each place."""
     numbers: tuple[Number, ...] = (row.accuracy, row.latency_p50_ms, row.file_bytes)
     values = [number.value for number in numbers if number.value is not None]
-    if row.error is not None or len(values) < len(numbers):
+    if row.error is not None or row.same_as or len(values) < len(numbers):
         return None
     return -values[0], values[1], values[2]
 

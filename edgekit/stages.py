@@ -125,15 +125,21 @@ def _maker(
             seconds=round(time.monotonic() - start, 2),
             epochs=epochs,
             history=history,
-            changed=tuple(f"{d.path}: {d.substitute} (case {d.case})" for d in changed),
+            changed=tuple(map(_change, changed)),
             skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
         )
-        return {"stage": asdict(stage), "layers": [asdict(_saving(d)) for d in decisions]}
+        layers = [asdict(_saving(d, name)) for d in decisions]
+        return {"stage": asdict(stage), "layers": layers}
 
     return make
 
 
-def _saving(decision: Any) -> LayerSaving:
+def _change(decision: Any) -> str:
+    frozen = "was frozen, now trained; " if decision.frozen else ""
+    return f"{decision.path}: {decision.substitute} ({frozen}case {decision.case})"
+
+
+def _saving(decision: Any, recipe: str) -> LayerSaving:
     return LayerSaving(
         layer=decision.path,
         case=decision.case or "",
@@ -143,6 +149,7 @@ def _saving(decision: Any) -> LayerSaving:
         macs_before=decision.macs_before,
         macs_after=decision.macs_after,
         substituted=decision.substitute is not None,
+        recipe=recipe,
     )
 
 

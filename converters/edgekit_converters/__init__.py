@@ -17,7 +17,8 @@ from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Lcrm, Quantize, Recipe, parse_recipe
 
 if TYPE_CHECKING:
-    from edgekit_converters.export import Exported, export_tflite, note_task
+    from edgekit_converters.export import Exported, check_input_shapes, export_tflite, note_task
+    from edgekit_converters.graph import check_graph
     from edgekit_converters.inspection import Inspection, inspect_model
     from edgekit_converters.lcrm.plan import Decision
     from edgekit_converters.lcrm.rewrite import apply_lcrm
@@ -34,6 +35,8 @@ _LAZY = {
     "Training": "train",
     "alexnet": "parents",
     "apply_pass": "stage",
+    "check_graph": "graph",
+    "check_input_shapes": "export",
     "classification_objective": "train",
     "correct": "tflite",
     "digits_cnn": "parents",
@@ -66,6 +69,8 @@ __all__ = [
     "alexnet",
     "apply_lcrm",
     "apply_pass",
+    "check_graph",
+    "check_input_shapes",
     "classification_objective",
     "correct",
     "digits_cnn",

@@ -62,7 +62,7 @@ def macs(call: Call) -> int | None:
         # The kernel holds c_in/groups x filters, which is each position's work.
         return _times(_positions(out, first_last), math.prod(layer.kernel.shape))
     if isinstance(layer, keras.layers.Dense):
-        return _times(_product(out[1:-1]), math.prod(layer._kernel.shape))
+        return _times(_product(out[1:-1]), math.prod(layer.kernel.shape))
     if isinstance(layer, keras.layers.EinsumDense):
         return None
     if not isinstance(layer, keras.layers.Layer) or type(layer).__name__ in _FREE:

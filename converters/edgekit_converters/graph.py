@@ -79,6 +79,25 @@ def functional(model: Any) -> Any:
     return model
 
 
+def check_graph(model: Any) -> None:
+    """Refuses what is no Keras model, or one whose layers cannot be seen.
+
+    Raises:
+        ModelLoadError: with what to do.
+    """
+    if not isinstance(model, keras.Model):
+        raise ModelLoadError(
+            f"A Keras 3 model is needed, not {type(model).__name__}; give a keras.Model (built "
+            "with `import keras`), or the path of a .keras or .h5 file."
+        )
+    functional(model)
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """The layer itself and, for wrappers and models, all layers inside it."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+
+
 def read_graph(model: Any) -> Graph:
     """Lists every layer call of a Sequential or Functional model, nested models opened."""
     numbers = itertools.count()

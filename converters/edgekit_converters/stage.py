@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from edgekit_converters.errors import RecipeError
+from edgekit_converters.graph import inner_layers
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.recipe import Lcrm, Pass
@@ -39,7 +40,7 @@ def save_model(model: Any, path: Path) -> None:
     So this process can read the file again without being told of them.
     """
     known = keras.saving.get_custom_objects()
-    for layer in model._flatten_layers():
+    for layer in inner_layers(model):
         cls = type(layer)
         if not cls.__module__.startswith("keras."):
             known.setdefault(keras.saving.get_registered_name(cls), cls)

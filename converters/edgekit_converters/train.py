@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekit_converters.errors import TrainingError
+from edgekit_converters.outputs import gives_probabilities
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with (epoch from 1, epochs, metrics)."""
@@ -85,10 +86,10 @@ def classification_objective(model: Any, classes: int) -> Objective:
             f"{model.name!r} has {width} outputs but the labels go up to {classes - 1}; the last "
             f"layer needs at least {classes} units."
         )
-    activation = _last_activation(model)
+    from_logits = not gives_probabilities(model)
     if width == 1:
-        return Objective("binary_crossentropy", from_logits=activation != "sigmoid")
-    return Objective("sparse_categorical_crossentropy", from_logits=activation != "softmax")
+        return Objective("binary_crossentropy", from_logits)
+    return Objective("sparse_categorical_crossentropy", from_logits)
 
 
 def set_seed(seed: int, deterministic: bool = False) -> None:
@@ -139,15 +140,25 @@ def fine_tune(
         patience=training.patience or training.epochs,
         restore_best_weights=True,
     )
-    result = model.fit(
-        train[0],
-        train[1],
-        validation_data=validation,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        verbose=0,
-        callbacks=[best, keras.callbacks.TerminateOnNaN(), _Reporter(training.epochs, progress)],
-    )
+    try:
+        result = model.fit(
+            train[0],
+            train[1],
+            validation_data=validation,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            verbose=0,
+            callbacks=[
+                best,
+                keras.callbacks.TerminateOnNaN(),
+                _Reporter(training.epochs, progress),
+            ],
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingError(
+            f"Training {model.name!r} ran out of memory with batches of {training.batch_size}; try "
+            "a smaller --batch-size."
+        ) from error
     history = {name: [float(v) for v in values] for name, values in result.history.items()}
     losses_seen = history.get("loss", [])
     if not losses_seen or not np.isfinite(losses_seen + history.get("val_loss", [])).all():
@@ -167,12 +178,3 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._progress:
             self._progress(epoch + 1, self._epochs, {k: float(v) for k, v in (logs or {}).items()})
-
-
-def _last_activation(model: Any) -> str:
-    last = model.outputs[0]._keras_history.operation
-    while isinstance(last, keras.Model):
-        last = last.outputs[0]._keras_history.operation
-    if type(last).__name__ in ("Softmax", "Sigmoid"):
-        return type(last).__name__.lower()
-    return getattr(getattr(last, "activation", None), "__name__", "linear")

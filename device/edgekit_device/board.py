@@ -14,11 +14,15 @@ SCHEMA = "edgekit.board/1"
 
 @dataclass(frozen=True)
 class Power:
-    """One published power model of the whole board: watts at idle and with all cores busy."""
+    """One published power model of the whole board: watts at idle and with all cores busy.
+
+    `laboratory` names whose it is, where one has published several; None: nobody else's.
+    """
 
     idle_w: float
     full_load_w: float
     source: str
+    laboratory: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,12 @@ def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
 
 def _power(entry: _Table) -> Power:
     idle_w = entry.number("idle_w", 0, 1e4)
-    power = Power(idle_w, entry.number("full_load_w", idle_w, 1e4), entry.text("source"))
+    power = Power(
+        idle_w=idle_w,
+        full_load_w=entry.number("full_load_w", idle_w, 1e4),
+        source=entry.text("source"),
+        laboratory=entry.optional_text("laboratory"),
+    )
     entry.nothing_left()
     return power
 
@@ -127,6 +136,9 @@ class _Table:
         if not isinstance(value, str) or not value.strip():
             raise self.broken(key, value, "must be text")
         return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if key in self._left else None
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.take(key)

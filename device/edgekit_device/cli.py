@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 
 from edgekit_device.codec import encode
 from edgekit_device.errors import EdgeKitDeviceError
@@ -21,7 +25,7 @@ from edgekit_device.settings import RUNTIME_CHOICES, Settings
 from edgekit_device.summary import machine_text, record_text
 from edgekit_device.version import __version__
 
-OK, FAILED_MODEL, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED_MODEL, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 _DEFAULTS = Settings()
 
@@ -41,11 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Exit codes: 0 when all went well, 1 when a model gave an error record, 2 when the command
-    could not be obeyed.
+    could not be obeyed, 130 when interrupted. SIGTERM raises SystemExit with 143, so that the
+    workers end with the agent.
     """
     options = _parser().parse_args(arguments)
     try:
-        return _info(options) if options.command == "info" else _profile(options)
+        with _ending_on_sigterm():
+            return _info(options) if options.command == "info" else _profile(options)
     except EdgeKitDeviceError as error:
         if options.debug:
             raise
@@ -54,6 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("edgekit-agent: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack: by default it ends the process without any cleaning up."""
+    # Python takes signal handlers from its main thread alone.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # A second one must not break off what the first one began to clean up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(TERMINATED)
 
 
 def _profile(options: argparse.Namespace) -> int:

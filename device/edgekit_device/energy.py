@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from edgekit_device.board import Power
 from edgekit_device.number import Number
 
-# What two laboratories' figures for one board differ by at idle, roughly; used for a lone source.
-_LONE_SOURCE_ERROR = 0.30
+# What two laboratories' figures for one board differ by at idle, roughly; used for a lone one.
+_LONE_ERROR = 0.30
 
 
 def power_w(power: Power, utilisation: float) -> float:
@@ -30,9 +30,10 @@ def energy_j(
 ) -> Number:
     """Give joules of one inference: power times the median latency.
 
-    The value is the mean over the sources, the interval runs from the least to the greatest; a
-    lone source gets 30 % both ways. Without utilisation or latency the energy is unavailable,
-    for their reason.
+    The value is the mean over the laboratories, for each of which the mean over its power models
+    stands: publishing two must not count twice. The interval runs from the least model to the
+    greatest; a lone laboratory gets at least 30 % both ways. Without utilisation or latency the
+    energy is unavailable, for their reason.
     """
     for number in (utilisation, latency_ms):
         if number.value is None:
@@ -41,14 +42,30 @@ def energy_j(
         return Number.unavailable("the board profile has no power model")
     seconds = (latency_ms.value or 0.0) / 1e3
     joules = [power_of(power, utilisation.value or 0.0) * seconds for power in powers]
-    value = math.fsum(joules) / len(joules)
-    if len(joules) == 1:
-        return Number.estimated(
-            value,
-            value * (1 - _LONE_SOURCE_ERROR),
-            value * (1 + _LONE_SOURCE_ERROR),
-            f"one source only, so an error of 30 % is assumed: {powers[0].source}",
-        )
+    laboratories = _by_laboratory(powers, joules)
+    value = _mean([_mean(own) for own in laboratories])
+    low, high = min([*joules, value]), max([*joules, value])
     sources = "; ".join(power.source for power in powers)
-    low, high = min(*joules, value), max(*joules, value)
-    return Number.estimated(value, low, high, f"mean and range of {len(joules)} sources: {sources}")
+    if len(laboratories) == 1:
+        low = min(low, value * (1 - _LONE_ERROR))
+        high = max(high, value * (1 + _LONE_ERROR))
+        reason = f"one laboratory only, so an error of at least 30 % is assumed: {sources}"
+        return Number.estimated(value, low, high, reason)
+    reason = (
+        f"mean over {len(laboratories)} laboratories, range of {len(joules)} published power "
+        f"models: {sources}"
+    )
+    return Number.estimated(value, low, high, reason)
+
+
+def _by_laboratory(powers: Sequence[Power], joules: Sequence[float]) -> list[list[float]]:
+    """Put together what is of one laboratory; an entry that names none is one of its own."""
+    groups: dict[str | int, list[float]] = {}
+    for index, (power, energy) in enumerate(zip(powers, joules, strict=True)):
+        key = index if power.laboratory is None else power.laboratory
+        groups.setdefault(key, []).append(energy)
+    return list(groups.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -30,8 +30,10 @@ def profile_models(
     """Profile the models in rounds and give one record each, in the order of `paths`.
 
     Every model has a child process of its own, all of them loaded at once; in every round each
-    model in turn does its share while the others wait. A model that cannot be profiled becomes
-    an error record and the others go on. `root` is where `/proc` of the board is found.
+    model in turn does its share while the others wait. Each round starts one model further on,
+    so that none always runs after the same other one, whose heat and caches it inherits. A model
+    that cannot be profiled becomes an error record and the others go on. `root` is where `/proc`
+    of the board is found.
 
     Raises:
         UsageError: a setting cannot be obeyed.
@@ -58,7 +60,8 @@ def _run(subjects: Sequence[Subject], rounds: int, progress: Progress) -> None:
         _attempt(subject, partial(subject.prepare, progress), progress)
     zero_s = time.monotonic()
     for index in range(rounds):
-        for subject in subjects:
+        first = index % len(subjects) if subjects else 0
+        for subject in (*subjects[first:], *subjects[:first]):
             if subject.failure is None:
                 progress(Event("round", subject.model.file, index + 1, rounds))
                 _attempt(subject, partial(subject.run_share, index, zero_s), progress)

@@ -16,11 +16,12 @@ class Imported:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Answer to `load`: the duration, and the names of the tensors in the file's order."""
+    """Answer to `load`: the duration, the tensors' names in the file's order, the batch size."""
 
     load_ms: float
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    batch: int
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,17 @@ class Sample:
 class Record:
     """What one profiling run measured.
 
+    `batch` is the number of samples in one inference: the first dimension of the first input; None
+    if the file could not be loaded. Latency, throughput and energy are those of one inference
+    (invoke), that is of the whole batch: a sample's throughput is `batch` times that of the record.
+
     `cpu_cores` is CPU time over wall time of the process that runs the model, `cpu_utilisation`
     the same as a share (0..1) of the whole machine, and `machine_cpu_utilisation` what all
     processes together used meanwhile. `energy_j` is the whole board's during one inference, idle
     power included; `energy_above_idle_j` is what the model's own CPU share adds to idle.
     `baseline_rss_bytes` is the process with the runtime imported, before the model is loaded;
-    `peak_rss_bytes` its high-water mark. `throughput_per_s` counts the time inside inferences.
+    `peak_rss_bytes` its high-water mark. `throughput_per_s` is inferences (not samples) per second
+    of the time inside inferences.
     """
 
     created: str
@@ -111,6 +116,7 @@ class Record:
     runtime: Runtime
     threads: int
     model: Model
+    batch: int | None
     status: Literal["ok", "error"]
     error: Failure | None
     golden: Golden

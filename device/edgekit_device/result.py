@@ -45,6 +45,7 @@ def record(subject: Subject, around: Circumstances) -> Record:
         runtime=around.runtime,
         threads=around.settings.threads,
         model=subject.model,
+        batch=subject.batch,
         status="ok" if failure is None else "error",
         error=failure,
         golden=subject.golden,

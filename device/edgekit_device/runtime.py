@@ -64,9 +64,9 @@ def choose(name: str, found: tuple[Installed, ...]) -> Runtime:
     extra = "litert" if name == "auto" else name
     limits = " (Python 3.11 or older)" if extra == "tflite-runtime" else ""
     others = ", ".join(entry.runtime.name for entry in found) or "none"
-    what = "no TFLite runtime" if name == "auto" else f"the runtime {name!r}"
+    what = "no TFLite runtime is" if name == "auto" else f"the runtime {name!r} is not"
     raise RuntimeMissingError(
-        f"{what} is installed in the agent's environment (found: {others}): "
+        f"{what} installed in the agent's environment (found: {others}): "
         f"pip install 'edgekit-device[{extra}]'{limits}"
     )
 

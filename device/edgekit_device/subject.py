@@ -37,6 +37,7 @@ class Subject:
         self.model = Model(path.name, None, None)
         self.failure: Failure | None = None
         self.golden = Golden("absent", reason="the run ended before the golden check")
+        self.batch: int | None = None
         self.load_ms = 0.0
         self.baseline_rss_bytes = 0
         self.warmup_ms: list[float] = []
@@ -54,7 +55,7 @@ class Subject:
         self.baseline_rss_bytes = imported.baseline_rss_bytes
         request = {"ask": "load", "model": str(self._path), "threads": self._settings.threads}
         loaded = self._ask(request, Loaded)
-        self.load_ms = loaded.load_ms
+        self.load_ms, self.batch = loaded.load_ms, loaded.batch
         if isinstance(reference, Reference):
             progress(Event("golden", self.model.file))
             _names_fit(reference, loaded)

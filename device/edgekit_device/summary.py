@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
-from edgekit_device.record import Golden, Machine, Record
+from edgekit_device.record import Golden, Idle, Machine, Record
 from edgekit_device.runtime import Installed
+
+# Above this share of the CPU, what ran before the models did is likely to have slowed them down.
+_BUSY = 0.10
 
 
 def record_text(record: Record) -> str:
@@ -20,13 +23,16 @@ def record_text(record: Record) -> str:
     latency = record.latency_ms
     tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
     rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
+    rounds = f"{record.settings.rounds} round{'s' if record.settings.rounds > 1 else ''}"
     rows = [
+        *_idle(record.idle),
         ("golden check", _golden(record.golden)),
         ("load", _number(record.load_ms, " ms")),
         ("warm-up", f"{warmup} ms"),
-        ("latency p50", f"{_number(latency.p50, ' ms')} over {record.settings.rounds} rounds"),
+        *_batch(record.batch),
+        ("latency p50", f"{_number(latency.p50, ' ms')} over {rounds}"),
         ("latency", f"min {_number(latency.min)}, {rest} ms ({record.runs:,} runs)"),
-        ("throughput", _number(record.throughput_per_s, " inferences/s")),
+        ("throughput", _throughput(record)),
         ("CPU", f"{_number(record.cpu_cores)} of {record.machine.cores} cores"),
         ("memory peak", _number(record.peak_rss_bytes, " MB", 1e-6)),
         ("  before load", _number(record.baseline_rss_bytes, " MB", 1e-6)),
@@ -57,6 +63,30 @@ def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board
         ),
     ]
     return "\n".join(_line(name, text) for name, text in rows)
+
+
+def _idle(idle: Idle) -> list[tuple[str, str]]:
+    share = idle.cpu_utilisation
+    if share.value is None:
+        return [("idle before", _number(share))]
+    rows = [("idle before", f"CPU {share.value * 100:.0f} % busy")]
+    if share.value > _BUSY:
+        text = "the machine was busy with something else before the run; close it and profile again"
+        rows.append(("caution", text))
+    return rows
+
+
+def _batch(batch: int | None) -> list[tuple[str, str]]:
+    if batch is None or batch < 2:
+        return []
+    return [("batch", f"inferences of {batch} samples: all numbers are of the whole batch")]
+
+
+def _throughput(record: Record) -> str:
+    text, rate = _number(record.throughput_per_s, " inferences/s"), record.throughput_per_s.value
+    if record.batch is None or record.batch < 2 or rate is None:
+        return text
+    return f"{text}, {_digits(rate * record.batch)} samples/s"
 
 
 def _golden(golden: Golden) -> str:

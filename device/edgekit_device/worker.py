@@ -1,14 +1,18 @@
 """The child process that runs one model: `python -m edgekit_device.worker`.
 
 It obeys JSON lines on standard input and does nothing between two of them, so that workers can
-take turns on one machine. What measures it lives in the parent.
+take turns on one machine. It reads its own clocks around the inferences (latency, CPU time) and its
+own peak of memory; what watches its memory and CPU over time lives in the parent, where it does not
+count as the model's.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -30,6 +34,8 @@ _REFUSALS = (ValueError, RuntimeError, MemoryError, OSError)
 
 # A damaged file may be refused in hundreds of lines, the first of which say why.
 _LONGEST_TEXT = 400
+
+_PR_SET_PDEATHSIG = 1
 
 Ask = Mapping[str, Any]
 
@@ -62,10 +68,13 @@ class Worker:
                 "runtime with --runtime.",
             ) from error
         load_ms = (time.perf_counter_ns() - start_ns) / 1e6
+        inputs = self._interpreter.get_input_details()
         return Loaded(
             load_ms,
-            tuple(details["name"] for details in self._interpreter.get_input_details()),
+            tuple(details["name"] for details in inputs),
             tuple(details["name"] for details in self._interpreter.get_output_details()),
+            # A scalar has no first dimension, and a model of constants no input.
+            int(inputs[0]["shape"][0]) if inputs and len(inputs[0]["shape"]) else 1,
         )
 
     def inputs(self, ask: Ask) -> Ready:
@@ -182,11 +191,28 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
+def _die_with_parent() -> None:
+    """Have the kernel end this process with the agent, however that dies and whatever runs here.
+
+    Between two asks the end of standard input would do, but not during a long inference.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    # A parent that died before that call sends no signal. One that died before getppid above is
+    # seen by the end of standard input, as nothing has been run yet.
+    if os.getppid() != parent:
+        sys.exit("the agent has ended")
+
+
 def main() -> None:
     """Keep the protocol's channels for ourselves, then serve.
 
     The runtimes print to file descriptor 1 from C++: it must not be the protocol's.
     """
+    _die_with_parent()
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     nowhere = os.open(os.devnull, os.O_RDONLY)

@@ -58,7 +58,6 @@ def optimize(options: argparse.Namespace) -> int:
     from edgekit.optimization import optimize as run
 
     recipe, training = ec.parse_recipe(options.recipe), _trained(options)
-    out = Path(options.out or _default_out(options.model))
     with live() as progress:
         progress.note("loading the model")
         parent = _parent(options)
@@ -69,7 +68,7 @@ def optimize(options: argparse.Namespace) -> int:
             parent,
             recipe,
             data,
-            out=out,
+            out=_out(options, parent),
             batch=options.batch,
             calibration=options.calibration,
             training=training,
@@ -94,11 +93,12 @@ def compare(options: argparse.Namespace) -> int:
     from edgekit.comparing import compare as run
     from edgekit.optimization import load_data_for
 
-    training, out = _trained(options), Path(options.out or _default_out(options.model))
+    training, profiling = _trained(options), _profiling(options)
     with live() as progress:
         progress.note("loading the model")
         parent = _parent(options)
         data = load_data_for(parent, options.data, seed=training.seed, pixels=options.pixels)
+        out = _out(options, parent)
         comparison = run(
             parent,
             data,
@@ -106,7 +106,7 @@ def compare(options: argparse.Namespace) -> int:
             options.board or ["local"],
             out=out,
             training=training,
-            profiling=_profiling(options),
+            profiling=profiling,
             progress=progress,
             command=_again(options),
         )
@@ -205,13 +205,19 @@ def _profiling(options: argparse.Namespace) -> ProfileSettings:
         threads=options.threads,
         runtime=options.runtime,
         profile=options.profile,
+        idle_seconds=options.idle_seconds,
+        sample_interval_s=options.sample_interval,
+        timeout_s=options.timeout,
     )
 
 
-def _default_out(model: str) -> Path:
-    return Path("edgekit-runs") / (
-        model.rpartition(":")[2] if ".py:" in model else Path(model).stem
-    )
+def _out(options: argparse.Namespace, parent: Parent) -> Path:
+    """The run folder: two models of one name must not share one."""
+    if options.out:
+        return Path(options.out)
+    name = options.model
+    name = name.rpartition(":")[2] if ".py:" in name else Path(name).stem
+    return Path("edgekit-runs") / f"{name}-{parent.key[:6]}"
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

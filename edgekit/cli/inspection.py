@@ -60,11 +60,12 @@ def print_inspection(seen: Inspection, source: str) -> None:
         console.print(plan)
     else:
         console.print("This model has no convolution; LCRM has nothing to replace.")
+    counted = " that can be counted" if seen.not_counted else ""
     console.print(
         f"Total: {count_text(seen.parameters)} parameters ({count_text(seen.trainable_parameters)} "
         f"trainable), {count_text(seen.macs)} MACs; after LCRM "
         f"{_ratio(seen.parameters, seen.parameters_after)} of the parameters and "
-        f"{_ratio(seen.macs, seen.macs_after)} of the MACs."
+        f"{_ratio(seen.macs, seen.macs_after)} of the MACs{counted}."
     )
     if seen.not_counted:
         console.print(f"MACs not counted: {', '.join(seen.not_counted)}.")
@@ -94,6 +95,8 @@ def print_optimized(done: Optimized) -> None:
             f"accuracy: {accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), measured "
             "on the .tflite file"
         )
+    difference = done.keras_difference.value or 0.0
+    console.print(f"differs from the Keras model by {difference:.2g} of the output's range")
     console.print(
         f"{count_text(int(done.parameters.value or 0))} parameters, "
         f"{bytes_text(int(done.file_bytes.value or 0))}, "

@@ -166,13 +166,20 @@ def _profiling(command: argparse.ArgumentParser) -> None:
     group.add_argument("--rounds", type=int, default=5, help="turns per file (default: 5)")
     group.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     group.add_argument("--runtime", choices=("auto", "litert", "tflite-runtime"), default="auto")
+    group.add_argument(
+        "--idle-seconds", type=float, default=2.0, help="idle baseline before (default: 2)"
+    )
+    group.add_argument(
+        "--sample-interval", type=float, default=0.1, help="of CPU and memory (default: 0.1 s)"
+    )
+    group.add_argument(
+        "--timeout", type=float, default=120.0, help="seconds for one answer (default: 120)"
+    )
     group.add_argument("--profile", metavar="NAME", help="board profile: a name or a TOML file")
 
 
 def _out(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--out", default=None, help="run folder (default: edgekit-runs/ and the model's name)"
-    )
+    command.add_argument("--out", default=None, help="run folder (default: edgekit-runs/MODEL-KEY)")
 
 
 def _common(command: argparse.ArgumentParser) -> None:

@@ -27,13 +27,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One classification data set. Training never sees the test split."""
+    """One classification data set. Training never sees the test split.
+
+    `test_drawn_here` says that EdgeKit drew the test samples: the parent may have been trained on
+    them.
+    """
 
     name: str
     train: Split
     validation: Split
     test: Split
     classes: int
+    test_drawn_here: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -44,6 +49,11 @@ class Dataset:
                 digest.update(f"{array.shape}{array.dtype}".encode())
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    @property
+    def majority_share(self) -> float:
+        """Accuracy on the test split of always guessing its most frequent class."""
+        return float(np.bincount(self.test.y).max() / len(self.test))
 
     def describe(self) -> str:
         """One line for people."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from edgekit.data.dataset import Dataset, Shape, Split, checked_dataset, held_ou
 from edgekit.errors import DataError
 
 Pixels = Literal["unit", "byte"]
+Source = str | Path | Dataset | dict[str, Any] | tuple[Any, Any]
 
 _IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
@@ -21,7 +23,7 @@ _TEST_SHARE = 0.25
 
 
 def load_data(
-    source: str | Path | Dataset,
+    source: Source,
     input_shape: Shape | None = None,
     *,
     seed: int = 0,
@@ -33,7 +35,7 @@ def load_data(
         source: `digits` (scikit-learn's 8x8 handwritten digits), an `.npz` file with x_train,
             y_train, x_test, y_test (and x_val, y_val) or x, y; a folder with one folder of images
             per class (or such folders under train/, val/, test/); `file.py:function` returning the
-            same names as a dict, or ((x_train, y_train), (x_test, y_test)).
+            same names as a dict, or ((x_train, y_train), (x_test, y_test)); or such arrays.
         input_shape: of one sample, without the batch axis; images are resized to it.
         seed: of the splits that the source does not make itself.
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
@@ -43,8 +45,10 @@ def load_data(
     """
     if isinstance(source, Dataset):
         return source
-    text, path = str(source), Path(source)
-    if text == "digits":
+    text, path = str(source), Path(source) if isinstance(source, str | Path) else Path()
+    if isinstance(source, dict | tuple):
+        name, arrays = "arrays", _named(source, "the data")
+    elif text == "digits":
         name, arrays = "digits", _digits()
     elif path.is_dir():
         name, arrays = path.name, _folder(path, input_shape, pixels)
@@ -57,7 +61,9 @@ def load_data(
             f"--data {text!r} is not a data set: give digits, an .npz file, a folder with one "
             "folder of images per class, or file.py:function."
         )
-    return checked_dataset(name, _with_test(name, arrays, input_shape, seed), input_shape, seed)
+    splits = _with_test(name, arrays, input_shape, seed)
+    data = checked_dataset(name, splits, input_shape, seed)
+    return replace(data, test_drawn_here="x_test" not in arrays)
 
 
 def load_calibration(path: Path, inputs: list[str]) -> list[Any]:
@@ -111,15 +117,18 @@ def _function(source: str) -> dict[str, Any]:
     if found is None:
         raise DataError(f"--data {source!r}: give file.py:function.")
     path, name = found
-    result = call_function(load_module(path), name)
+    return _named(call_function(load_module(path), name), source)
+
+
+def _named(result: Any, source: str) -> dict[str, Any]:
     if isinstance(result, dict):
         return result
     try:
         (x_train, y_train), (x_test, y_test) = result
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{source} returned {type(result).__name__}; return ((x_train, y_train), (x_test, "
-            "y_test)) or a dict with x_train, y_train, x_test, y_test."
+            f"{source} gave {type(result).__name__}; give ((x_train, y_train), (x_test, y_test)) "
+            "or a dict with x_train, y_train, x_test, y_test."
         ) from error
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
@@ -132,10 +141,10 @@ def _with_test(
         for part in ("train", "val", "test")
         if f"x_{part}" in arrays and f"y_{part}" in arrays
     }
-    if "train" in splits and "test" in splits:
-        return splits
     if "train" not in splits and "x" in arrays and "y" in arrays:
         splits["train"] = (arrays["x"], arrays["y"])
+    if "train" in splits and "test" in splits:
+        return splits
     if "train" not in splits:
         raise DataError(
             f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; needed are x_train, y_train, "

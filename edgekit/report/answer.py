@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgekit.comparison import Comparison, Row
+from edgekit.report.evidence import busy_before
 from edgekit.report.format import (
     difference_text,
     interval_text,
@@ -14,6 +16,11 @@ from edgekit.report.format import (
     ratio_text,
 )
 from edgekit.report.grid import BASE, by_board, number_of
+from edgekit.report.verdict import MARGIN, UNCERTAIN, accuracy_verdict, change_of, overlap
+
+_SAME_SIZE = 1.01
+_CLEARLY_SMALLER = 0.98
+_KEPT = f"within {MARGIN:g} ({100 * MARGIN:g} points)"
 
 
 @dataclass(frozen=True)
@@ -26,44 +33,34 @@ class Answer:
     cautions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """The pick by `measure`, and those kept rows that cannot be told from the fastest."""
+
+    pick: Row
+    measure: str
+    alike: tuple[Row, ...]
+
+
 def answers(comparison: Comparison) -> tuple[Answer, ...]:
     """One answer for each board."""
-    return tuple(
-        _answer(board, rows, _failed_golden(comparison, board))
-        for board, rows in by_board(comparison.rows).items()
-    )
+    found = []
+    for board, rows in by_board(comparison.rows).items():
+        records = [item for item in comparison.records if item.get("board") == board]
+        answer = _answer(board, rows, _failed_golden(records))
+        busy = busy_before(records)
+        found.append(
+            Answer(board, answer.recipe, answer.text, (*answer.cautions, busy)) if busy else answer
+        )
+    return tuple(found)
 
 
-def keeps_accuracy(row: Row, base: Row) -> bool:
-    """Whether the test data cannot show that the row is worse than the base.
-
-    By the paired comparison where there is one, else by the row's own interval.
-    """
-    if row.accuracy_change.high is not None:
-        return row.accuracy_change.high >= 0
-    ours, wanted = row.accuracy, base.accuracy
-    if ours.value is None or wanted.value is None:
-        return False
-    return (ours.value if ours.high is None else ours.high) >= wanted.value
-
-
-def overlap(column: str, one: Row, other: Row) -> bool:
-    """Whether two intervals overlap; a number without one is taken as exact."""
-    a, b = number_of(one, column), number_of(other, column)
-    if a.value is None or b.value is None:
-        return False
-    a_low, a_high = (a.value if a.low is None else a.low), (a.value if a.high is None else a.high)
-    b_low, b_high = (b.value if b.low is None else b.low), (b.value if b.high is None else b.high)
-    return a_low <= b_high and b_low <= a_high
-
-
-def _failed_golden(comparison: Comparison, board: str) -> frozenset[str]:
+def _failed_golden(records: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Recipes whose output on the board was compared with the workstation's and differed."""
     return frozenset(
         str(item["recipe"])
-        for item in comparison.records
-        if item.get("board") == board
-        and ((item.get("record") or {}).get("golden") or {}).get("status") == "failed"
+        for item in records
+        if ((item.get("record") or {}).get("golden") or {}).get("status") == "failed"
     )
 
 
@@ -78,7 +75,8 @@ def _answer(board: str, rows: Sequence[Row], wrong: frozenset[str]) -> Answer:
             "workstation (golden check failed) and cannot be recommended."
         )
     ran = [row for row in rows if row.error is None and row.recipe not in wrong]
-    rated = [row for row in ran if row.accuracy.value is not None]
+    # A row whose file is another's differs from it by noise alone: it is no candidate.
+    rated = [row for row in ran if row.accuracy.value is not None and not row.same_as]
     if not rated:
         text = "Nothing can be recommended: no recipe has both a result and an accuracy."
         return Answer(board, None, text, tuple(cautions))
@@ -86,90 +84,140 @@ def _answer(board: str, rows: Sequence[Row], wrong: frozenset[str]) -> Answer:
     if base is None:
         base = max(rated, key=lambda row: row.accuracy.value or 0.0)
         cautions.append(f"The base was not compared; accuracies are held against {base.recipe}.")
-    kept = [row for row in rated if keeps_accuracy(row, base)]
-    best = [row for row in kept if row.pareto] or kept
-    if any(row.latency_p50_ms.how == "emulated" for row in rated):
-        cautions.append(
-            "Latencies here come from an emulator, not from the board: confirm the choice on one."
-        )
-    if base.accuracy.low is None:
-        cautions.append("Accuracies have no interval: small differences may be chance.")
-    timed = [row for row in best if row.latency_p50_ms.value is not None]
-    measure = "latency_p50_ms" if timed else "file_bytes"
-    sized = [row for row in best if row.file_bytes.value is not None]
-    pool = timed or sized
-    if not pool:
+    cautions += _doubts(rated, base)
+    kept = [row for row in rated if accuracy_verdict(row, base) == "kept"]
+    choice = _choose(kept)
+    if choice is None:
         text = "Nothing can be recommended: neither a latency nor a file size is known."
         return Answer(board, None, text, tuple(cautions))
-    pick = min(pool, key=lambda row: (_value(row, measure), _value(row, "file_bytes")))
-    return Answer(board, pick.recipe, _text(pick, base, rated, kept, measure), tuple(cautions))
+    cautions += _untested(choice, base, rated)
+    text = " ".join(_sentences(choice, base, rated, kept))
+    twins = [row.recipe for row in ran if row.same_as == choice.pick.recipe]
+    if twins:
+        text += f" The file of {_names(twins)} is the very same."
+    return Answer(board, choice.pick.recipe, text, tuple(cautions))
 
 
-def _text(pick: Row, base: Row, rated: list[Row], kept: list[Row], measure: str) -> str:
+def _doubts(rated: Sequence[Row], base: Row) -> Iterator[str]:
+    """What weakens all numbers of a board."""
+    if any(row.latency_p50_ms.how == "emulated" for row in rated):
+        yield "Latencies here come from an emulator, not from the board: confirm the choice on one."
+    if any(row.latency_p50_ms.value and row.latency_p50_ms.low is None for row in rated):
+        yield (
+            "Not every latency has an interval; where one is missing, differences below "
+            f"{UNCERTAIN:.0%} are not told apart."
+        )
+    if base.accuracy.low is None:
+        yield "Accuracies have no interval: small differences may be chance."
+
+
+def _choose(kept: Sequence[Row]) -> _Choice | None:
+    """The fastest; among those not told apart from it the smallest file, then fewer passes."""
+    timed = [row for row in kept if row.latency_p50_ms.value is not None]
+    pool = timed or [row for row in kept if row.file_bytes.value is not None]
+    if not pool:
+        return None
+    measure = "latency_p50_ms" if timed else "file_bytes"
+    best = min(pool, key=lambda row: _value(row, measure))
+    alike = [row for row in pool if overlap(measure, best, row)] if timed else pool
+    least = min(_value(row, "file_bytes") for row in alike)
+    # A few bytes more or less are the names of the layers, not a reason for another pass.
+    small = [row for row in alike if _value(row, "file_bytes") <= _SAME_SIZE * least]
+    pick = min(small, key=lambda row: (_passes(row), _value(row, measure)))
+    return _Choice(pick, measure, tuple(alike) if timed else ())
+
+
+def _passes(row: Row) -> int:
+    return 0 if row.recipe == BASE else 1 + row.recipe.count("+")
+
+
+def _untested(choice: _Choice, base: Row, rated: Sequence[Row]) -> Iterator[str]:
+    """Recipes that would be better if only the test data could show what they do to accuracy."""
+    unknown = [row for row in rated if accuracy_verdict(row, base) == "unknown"]
+    faster = sorted(
+        (row for row in unknown if _clearly_less(row, choice.pick, choice.measure)),
+        key=lambda row: _value(row, choice.measure),
+    )
+    smaller = sorted(
+        (row for row in unknown if _clearly_less(row, choice.pick, "file_bytes")),
+        key=lambda row: _value(row, "file_bytes"),
+    )
+    what = "faster" if faster and choice.measure == "latency_p50_ms" else "smaller"
+    found = faster or smaller
+    if not found:
+        return
+    change = change_of(found[0], base)
+    span = "no interval"
+    if change.low is not None and change.high is not None:
+        span = f"interval {_signed(change.low)} to {_signed(change.high)}"
+    caution = (
+        f"{found[0].recipe} is {what}, but these test data cannot show whether it keeps the "
+        f"accuracy ({_signed(change.value or 0.0)}, {span}): test it on more samples."
+    )
+    if found[1:]:
+        others = _names([row.recipe for row in found[1:]])
+        caution += f" So it is with {others}."
+    yield caution
+
+
+def _clearly_less(row: Row, pick: Row, column: str) -> bool:
+    if column == "file_bytes":
+        return _value(row, column) < _CLEARLY_SMALLER * _value(pick, column)
+    return _value(row, column) < _value(pick, column) and not overlap(column, row, pick)
+
+
+def _sentences(
+    choice: _Choice, base: Row, rated: Sequence[Row], kept: Sequence[Row]
+) -> Iterator[str]:
+    pick, timed = choice.pick, choice.measure == "latency_p50_ms"
     if len(rated) == 1:
         costs = _costs(pick, pick)
-        return f"Only {pick.recipe} has a result, so there is nothing to choose from: {costs}."
-    sentences = []
-    goal = "the fastest" if measure == "latency_p50_ms" else "the smallest (no latency is known)"
-    if any(_value(row, measure) < _value(pick, measure) for row in kept):
-        goal += " of the Pareto-best"
+        yield f"Only {pick.recipe} has a result of its own, so there is no choice: {costs}."
+        return
+    alike = [row.recipe for row in choice.alike if row is not pick]
     if pick is base:
-        sentences.append(
-            f"Ship {pick.recipe} if accuracy has to stay where it is: no recipe that keeps it is "
-            f"{'faster' if measure == 'latency_p50_ms' else 'smaller'}. "
-            f"It comes with {_costs(pick, base)}."
+        better = "faster" if timed else "smaller"
+        yield (
+            f"Ship {pick.recipe} if accuracy has to stay {_KEPT}: no other recipe that is shown to "
+            f"keep it is {'measurably ' if alike else ''}{better}. It comes with "
+            f"{_costs(pick, base)}."
         )
     else:
-        sentences.append(
-            f"Ship {pick.recipe} if accuracy has to stay at the level of {base.recipe}: "
-            f"it is {goal} that keeps it, with {_costs(pick, base)}. {_accuracy(pick, base)}"
+        goal = "the fastest" if timed else "the smallest (no latency is known)"
+        if alike:
+            goal = "as fast as any"
+        yield (
+            f"Ship {pick.recipe} if accuracy has to stay {_KEPT} of {base.recipe}: it is {goal} "
+            f"that is shown to keep it, with {_costs(pick, base)}. {_accuracy(pick, base)}"
         )
-    alike = [row for row in kept if row is not pick and overlap("latency_p50_ms", pick, row)]
-    if alike and measure == "latency_p50_ms":
-        sentences.append(
-            f"Its latency interval overlaps that of {_names([row.recipe for row in alike])}: "
-            "this run does not tell them apart, so let size or energy decide."
+    if alike:
+        yield (
+            f"This run does not tell its latency from that of {_names(alike)}: "
+            "the smaller file decided, then fewer passes."
         )
-    lean = min(kept, key=lambda row: _value(row, "file_bytes"))
-    if lean is not pick and _value(lean, "file_bytes") < 0.98 * _value(pick, "file_bytes"):
-        sentences.append(f"Ship {lean.recipe} if the file counts most: {_costs(lean, base)}.")
-    lossy = [row for row in rated if row.pareto and row not in kept]
-    faster = [row for row in lossy if _value(row, measure) < _value(pick, measure)]
+    lean = min(kept, key=lambda row: (_value(row, "file_bytes"), _passes(row)))
+    if lean is not pick and _clearly_less(lean, pick, "file_bytes"):
+        yield f"Ship {lean.recipe} if the file counts most: {_costs(lean, base)}."
+    lossy = [row for row in rated if accuracy_verdict(row, base) == "lost"]
+    faster = [row for row in lossy if row.pareto and _clearly_less(row, pick, choice.measure)]
     if faster:
-        fast = min(faster, key=lambda row: _value(row, measure))
+        fast = min(faster, key=lambda row: _value(row, choice.measure))
         loss = difference_text(fast.accuracy, base.accuracy).lstrip("−")
-        sentences.append(
-            f"Ship {fast.recipe} only if {loss} of accuracy may be lost: {_costs(fast, base)}."
-        )
-    return " ".join(sentences)
+        yield f"Ship {fast.recipe} only if {loss} of accuracy may be lost: {_costs(fast, base)}."
 
 
 def _accuracy(pick: Row, base: Row) -> str:
     """One sentence on what the accuracies allow to say."""
     ours, theirs = (number_text("accuracy", row.accuracy, "") for row in (pick, base))
-    span = interval_text("accuracy", pick.accuracy)
-    change = row_change(pick)
-    if change:
-        return f"Accuracy {ours} against {theirs}: {change}."
-    if not span:
-        return f"Accuracy {ours} against {theirs}."
-    if overlap("accuracy", pick, base):
-        return (
-            f"Accuracy {ours} ({span}) against {theirs}: the intervals overlap, "
-            "this much test data cannot tell the two apart."
-        )
-    return f"Accuracy {ours} ({span}) against {theirs}: better beyond the interval."
-
-
-def row_change(row: Row) -> str:
-    """What the paired comparison with the base allows to say; empty where there is none."""
-    change = row.accuracy_change
+    change = change_of(pick, base)
     if change.value is None or change.low is None or change.high is None:
-        return ""
-    interval = f"95 % interval {_signed(change.low)} to {_signed(change.high)} on the same samples"
-    if change.low <= 0 <= change.high:
-        return f"{_signed(change.value)} ({interval}), which may be chance"
-    return f"{_signed(change.value)} ({interval}), which is more than chance"
+        return f"Accuracy {ours} against {theirs}."
+    paired = " on the same samples" if change is pick.accuracy_change else ""
+    chance = "may be chance" if change.low <= 0 <= change.high else "is more than chance"
+    return (
+        f"Accuracy {ours} against {theirs}: {_signed(change.value)} (95 % interval "
+        f"{_signed(change.low)} to {_signed(change.high)}{paired}), which {chance}."
+    )
 
 
 def _signed(value: float) -> str:

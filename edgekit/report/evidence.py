@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.report.format import MISSING, bytes_text, milliseconds_text, number_text
+from edgekit.report.format import MISSING, bytes_text, digits, milliseconds_text, number_text
 from edgekit_device.errors import RecordError
 from edgekit_device.number import Number
 
 PERCENTILES = ("min", "p50", "p90", "p99", "max", "mean")
+
+BUSY = 0.10
+"""From this share of the machine's CPU on, before the first model, others were at work."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Evidence:
     rounds: str
     runs: str
     threads: str
+    batch: str = ""
 
 
 def evidence(item: Mapping[str, Any]) -> Evidence:
@@ -44,13 +48,15 @@ def evidence(item: Mapping[str, Any]) -> Evidence:
     share = _number(record.get("cpu_utilisation"))
     whole = f", {share.value:.0%}" if share and share.value is not None else ""
     rate = _text("", record.get("throughput_per_s"))
+    batch = record.get("batch")
+    batched = isinstance(batch, int) and batch > 1
     return Evidence(
         recipe=str(item["recipe"]),
         error=_error(record),
         golden=_golden(golden),
         golden_ok={"passed": True, "failed": False}.get(str(status)),
         latencies=tuple(_text("latency_ms", latency.get(key)) for key in PERCENTILES),
-        throughput=rate if rate == MISSING else f"{rate}/s",
+        throughput=rate if rate == MISSING else f"{rate}{' invokes' if batched else ''}/s",
         cpu=cores if cores == MISSING else f"{cores}{whole}",
         memory=_text("peak_rss_bytes", record.get("peak_rss_bytes")),
         energy=_text("energy_j", record.get("energy_j")),
@@ -60,12 +66,45 @@ def evidence(item: Mapping[str, Any]) -> Evidence:
         rounds=_times(record.get("round_medians_ms")),
         runs=str(record.get("runs", MISSING)),
         threads=str(record.get("threads", MISSING)),
+        batch=f"per invoke of {batch} samples" if batched else "",
     )
 
 
 def machines(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Machine and runtime of a board's records in one line each, the same only once."""
     return tuple(dict.fromkeys(_machine(item["record"]) for item in records))
+
+
+def idle(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the machine did before the first model of each run, the same only once."""
+    return tuple(dict.fromkeys(text for item in records if (text := _idle(item["record"]))))
+
+
+def busy_before(records: Sequence[Mapping[str, Any]]) -> str:
+    """A caution where other work kept a board's CPU busy before the run; empty if none did."""
+    shares = [_idle_share(item.get("record") or {}) for item in records]
+    most = max((share.value or 0.0 for share in shares if share), default=0.0)
+    if most <= BUSY:
+        return ""
+    return (
+        f"The machine was busy before the run ({most:.0%} of its CPU): latencies may be too long, "
+        "stop the other work and run again."
+    )
+
+
+def _idle_share(record: Mapping[str, Any]) -> Number | None:
+    return _number((record.get("idle") or {}).get("cpu_utilisation"))
+
+
+def _idle(record: Mapping[str, Any]) -> str:
+    share = _idle_share(record)
+    if share is None:
+        return ""
+    if share.value is None:
+        return f"CPU in use before the run: not known ({share.reason})"
+    seconds = record["idle"].get("seconds")
+    span = f" over {digits(seconds)} s" if isinstance(seconds, int | float) else ""
+    return f"CPU in use before the run: {share.value:.1%} of all cores{span}"
 
 
 def _machine(record: Mapping[str, Any]) -> str:

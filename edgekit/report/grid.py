@@ -81,6 +81,11 @@ def base_rows(rows: Iterable[Row]) -> dict[str, Row]:
     return {row.board: row for row in rows if row.recipe == BASE}
 
 
+def note_of(column: str) -> str:
+    """What a heading has to add to its name; empty for most."""
+    return "idle included" if column == "energy_j" else ""
+
+
 def by_board(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows grouped by board, boards in order of appearance."""
     groups: dict[str, list[Row]] = {}

@@ -11,9 +11,9 @@ from typing import Any
 from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
 from edgekit.report.answer import answers
 from edgekit.report.curves import latency_plot, resources_plot, training_plot
-from edgekit.report.evidence import PERCENTILES, Evidence, evidence, machines
+from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
 from edgekit.report.format import LEGEND, MISSING, count_text, digits
-from edgekit.report.grid import BASE, Grid, Line, grid, heading
+from edgekit.report.grid import BASE, Grid, Line, grid, heading, note_of
 from edgekit.report.pareto import Plot, pareto_plot
 
 
@@ -31,6 +31,8 @@ class BoardEvidence:
 
     board: str
     machines: tuple[str, ...]
+    idle: tuple[str, ...]
+    busy: str
     runs: tuple[Evidence, ...]
     latency: Plot | None
     resources: Plot | None
@@ -51,6 +53,15 @@ class LayerBars:
     layer: LayerSaving
     parameters: Bars
     macs: Bars
+
+
+@dataclass(frozen=True)
+class LayerBlock:
+    """The convolutions that one stage decided on, and their sums as text."""
+
+    recipe: str
+    layers: tuple[LayerBars, ...]
+    totals: dict[str, str]
 
 
 def comparison_to_html(comparison: Comparison) -> str:
@@ -76,12 +87,11 @@ def comparison_to_html(comparison: Comparison) -> str:
         shipped={(answer.board, answer.recipe) for answer in found},
         base=BASE,
         grid=shown,
-        columns=[(column, heading(column)) for column in COLUMNS],
+        columns=[(column, heading(column), note_of(column)) for column in COLUMNS],
         legend=[LEGEND[how] for how in shown.marks],
         has_base=any(line.row.recipe == BASE for line in shown.lines),
         pareto=_pareto(shown),
-        layers=_layers(comparison.layers),
-        layer_totals=_totals(comparison.layers),
+        blocks=_blocks(comparison.layers),
         stages=comparison.stages,
         seconds=_duration,
         training=training_plot(_own(comparison.stages), "training"),
@@ -117,13 +127,16 @@ def _own(stages: Sequence[Stage]) -> list[Stage]:
     return own
 
 
-def _layers(layers: Sequence[LayerSaving]) -> list[LayerBars]:
-    """Bars on one scale for all layers, so that large layers look large."""
+def _blocks(layers: Sequence[LayerSaving]) -> list[LayerBlock]:
+    """A block for each stage, bars on one scale for all, so that large layers look large."""
     parameters = [(layer.parameters_before, layer.parameters_after) for layer in layers]
     macs = [(layer.macs_before, layer.macs_after) for layer in layers]
+    blocks: dict[str, list[LayerBars]] = {}
+    for layer, *bars in zip(layers, _bars(parameters), _bars(macs), strict=True):
+        blocks.setdefault(layer.recipe, []).append(LayerBars(layer, *bars))
     return [
-        LayerBars(layer, *bars)
-        for layer, *bars in zip(layers, _bars(parameters), _bars(macs), strict=True)
+        LayerBlock(recipe, tuple(items), _totals([item.layer for item in items]))
+        for recipe, items in blocks.items()
     ]
 
 
@@ -144,7 +157,7 @@ def _count(count: int | None) -> str:
 
 
 def _totals(layers: Sequence[LayerSaving]) -> dict[str, str]:
-    """The sums over all convolutions as text; a dash where a layer's count is unknown."""
+    """The sums over these convolutions as text; a dash where a layer's count is unknown."""
     names = ("parameters_before", "parameters_after", "macs_before", "macs_after")
     totals = {}
     for name in names:
@@ -161,6 +174,8 @@ def _evidence(comparison: Comparison) -> list[BoardEvidence]:
         BoardEvidence(
             board=board,
             machines=machines(items),
+            idle=idle(items),
+            busy=busy_before(items),
             runs=tuple(evidence(item) for item in items),
             latency=latency_plot(board, items, f"latency-{i}"),
             resources=resources_plot(board, items, f"resources-{i}"),

@@ -26,7 +26,12 @@ class Plot:
 
 
 def pareto_plot(lines: Sequence[Line], column: str, board: str, name: str) -> Plot | None:
-    """Accuracy against `column` with both intervals; None where no row has both numbers."""
+    """Accuracy against `column` with both intervals; None where no row has both numbers.
+
+    A row whose file is another's is that other's point over again, and left out.
+    """
+    twins = sum(bool(line.row.same_as) for line in lines)
+    lines = [line for line in lines if not line.row.same_as]
     shown = [
         line
         for line in lines
@@ -79,6 +84,8 @@ def pareto_plot(lines: Sequence[Line], column: str, board: str, name: str) -> Pl
     caption = "Bars are intervals; the dashed line is the front of these two quantities alone."
     if numbered:
         caption += " Numbers are those of the rows in the table."
+    if twins:
+        caption += f" Not drawn again: {twins} whose file is another's."
     if missing:
         caption += f" Not drawn, for want of a number: {missing} of {len(lines)} rows."
     return Plot(svg, caption)

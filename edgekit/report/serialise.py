@@ -55,6 +55,7 @@ def comparison_from_json(text: str) -> Comparison:
         records=_each(lambda item, where: item),
         advice=_each(lambda item, where: _build(Advice, item, where)),
         notes=_each(lambda item, where: item),
+        cautions=_each(lambda item, where: item),
     )
 
 
@@ -90,18 +91,24 @@ def _each(read: Reader) -> Reader:
 
 
 def _build(kind: Callable[..., T], data: Any, where: str, **readers: Reader) -> T:
-    """The dataclass `kind` from a JSON object with exactly its keys."""
+    """The dataclass `kind` from a JSON object with its keys; one with a default may be missing."""
     if not isinstance(data, dict):
         raise ReportError(f"{where}: a JSON object is needed. Received: {data!r:.80}")
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if names != data.keys():
-        missing, unknown = sorted(names - data.keys()), sorted(data.keys() - names)
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    needed = {field.name for field in fields if _no_default(field)}
+    missing = sorted(needed - data.keys())
+    unknown = sorted(data.keys() - {field.name for field in fields})
+    if missing or unknown:
         raise ReportError(f"{where}: keys do not fit: missing {missing}, unknown {unknown}.")
     read = {
         name: readers[name](value, f"{where}.{name}") if name in readers else value
         for name, value in data.items()
     }
     return kind(**read)
+
+
+def _no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _number(data: Any, where: str) -> Number:

@@ -7,16 +7,20 @@ import io
 
 from edgekit.comparison import COLUMNS, Comparison
 from edgekit.report.format import ratio
-from edgekit.report.grid import base_rows, number_of
+from edgekit.report.grid import base_rows, note_of, number_of
 
 FACETS = ("low", "high", "how", "reason")
 
 
 def header() -> list[str]:
-    """The column names: a number's value under its own name, its facets and ratio behind it."""
-    names = ["recipe", "board", "file", "pareto", "error"]
+    """The column names: a number's value under its own name, its facets and ratio behind it.
+
+    `energy_j_covers` says of what the energy is; it is empty where there is none.
+    """
+    names = ["recipe", "board", "file", "sha256", "same_as", "pareto", "error"]
     for column in COLUMNS:
         names += [column, *(f"{column}_{facet}" for facet in FACETS), f"{column}_ratio"]
+        names += [f"{column}_covers"] if note_of(column) else []
     return [*names, "accuracy_change", *(f"accuracy_change_{facet}" for facet in FACETS)]
 
 
@@ -31,12 +35,17 @@ def comparison_to_csv(comparison: Comparison) -> str:
     writer.writerow(header())
     bases = base_rows(comparison.rows)
     for row in comparison.rows:
-        line: list[object] = [row.recipe, row.board, row.file, str(row.pareto).lower(), row.error]
+        line: list[object] = [
+            *(row.recipe, row.board, row.file, row.sha256, row.same_as),
+            *(str(row.pareto).lower(), row.error),
+        ]
         base = bases.get(row.board)
         for column in COLUMNS:
             number = number_of(row, column)
             relative = None if base is None else ratio(number, number_of(base, column))
             line += [number.value, *(getattr(number, facet) for facet in FACETS), relative]
+            if note_of(column):
+                line.append("" if number.value is None else f"whole board, {note_of(column)}")
         change = row.accuracy_change
         writer.writerow([*line, change.value, *(getattr(change, facet) for facet in FACETS)])
     return out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgekit.comparison import COLUMNS, Comparison
 from edgekit.report.answer import answers
 from edgekit.report.format import LEGEND
-from edgekit.report.grid import BASE, Cell, Grid, Group, Line, grid, heading
+from edgekit.report.grid import BASE, Cell, Grid, Group, Line, grid, heading, note_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,6 +23,7 @@ PIPED_WIDTH = 118
 """Columns when the output is no terminal: a file has no width of its own."""
 STAR = "★"
 FAILED = "✗"
+_SAME = "same file as"
 
 _SIZE = ("accuracy", "parameters", "macs", "file_bytes", "gzip_bytes")
 _COST = tuple(column for column in COLUMNS if column not in _SIZE)
@@ -96,6 +98,9 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
             where = f"{line.row.recipe} on {line.row.board}: "
             yield _text((f"{FAILED} ", "red"), where, line.row.error)
     yield from (_text((f"[{key}] ", "dim"), reason) for key, reason in shown.notes)
+    if comparison.cautions:
+        yield ""
+    yield from (_text(("! ", "bold yellow"), (text, "bold")) for text in comparison.cautions)
     for answer in answers(comparison):
         yield _text(("\n" + answer.board, "bold cyan"), ": ", answer.text)
         yield from (_text(("! ", "yellow"), caution) for caution in answer.cautions)
@@ -163,21 +168,29 @@ def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
 
 
 def _name(line: Line, width: int) -> Text:
-    """Star, name, mark of an error; a long name goes on in the next line, after a "+"."""
-    pieces: list[str] = []
-    current = ""
-    for step in line.row.recipe.replace("+", "+\0").split("\0"):
-        if current and len(current) + len(step) > width - 2:
-            pieces, current = [*pieces, current], ""
-        current += step
-    cut = [
-        piece[i : i + width - 2]
-        for piece in [*pieces, current]
-        for i in range(0, max(len(piece), 1), width - 2)
-    ]
+    """Star, name, mark of an error, twin; a long name goes on in the next line, after a "+"."""
+    name = "\n  ".join(_cut(line.row.recipe, width - 2))
+    twin = ""
+    if line.row.same_as:
+        twin = "".join(f"\n  {part}" for part in _cut(f"{_SAME} {line.row.same_as}", width - 2))
     star = (f"{STAR} ", "bold yellow") if line.row.pareto else "  "
     failed = (f" {FAILED}" if line.row.error is not None else "", "red")
-    return _text(star, ("\n  ".join(cut), "bold" if line.row.pareto else ""), failed)
+    return _text(star, (name, "bold" if line.row.pareto else ""), failed, (twin, "dim"))
+
+
+def _cut(name: str, width: int) -> list[str]:
+    """Lines of at most `width`, broken after a space or a "+" where there is one."""
+    pieces: list[str] = []
+    current = ""
+    for step in re.split(r"(?<=[+ ])", name):
+        if current and len(current) + len(step.rstrip()) > width:
+            pieces, current = [*pieces, current], ""
+        current += step
+    return [
+        piece[i : i + width]
+        for piece in [*pieces, current]
+        for i in range(0, max(len(piece.rstrip()), 1), width)
+    ]
 
 
 def _cell(cell: Cell, beside: bool) -> Text:
@@ -196,4 +209,7 @@ def _legend(shown: Grid) -> Iterator[str]:
         yield "0.38x ratio to base on the same board (accuracy: the difference)"
     if any(cell.interval for line in shown.lines for cell in line.cells.values()):
         yield "1.2–1.4 interval of the value above it"
+    for column in COLUMNS:
+        if note_of(column) and any(line.cells[column].how != "unavailable" for line in shown.lines):
+            yield f"{heading(column)}: of the whole board, {note_of(column)}"
     yield from (LEGEND[how] for how in shown.marks)

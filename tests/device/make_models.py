@@ -40,6 +40,11 @@ def two_by_two() -> Any:
     return keras.Model([image, extra], [left, right])
 
 
+def batch_of_8() -> Any:
+    features = keras.Input((4,), batch_size=8, name="features")
+    return keras.Model(features, keras.layers.Dense(3, activation="tanh")(features))
+
+
 def convert(model: Any, representative: Callable[[], Any] | None = None) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if representative is not None:
@@ -113,6 +118,7 @@ def main() -> None:
     write("conv_float32", convert(net), 1e-5)
     write("conv_int8", convert(net, lambda: iter(images)), 2)
     write("two_by_two", convert(two_by_two()), 1e-5)
+    write("batch_of_8", convert(batch_of_8()), 1e-5)
 
 
 if __name__ == "__main__":

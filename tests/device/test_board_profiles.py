@@ -37,6 +37,13 @@ def test_a_shipped_profile_loads_by_the_name_of_its_file(name: str) -> None:
     assert profile.sources["clock_hz"]
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_laboratory_of_several_power_models_is_named(name: str) -> None:
+    for power in load_profile(name).power:
+        assert power.laboratory is not None
+        assert power.source.startswith(power.laboratory)
+
+
 def test_shipped_power_is_the_published_fit() -> None:
     fit = shipped_profiles()["pi4"].power[0]
     assert (fit.idle_w, fit.full_load_w) == (2.286, pytest.approx(2.286 + 4.534))
@@ -106,6 +113,12 @@ def test_a_profile_file_is_read(board_file: Callable[..., str]) -> None:
     assert (profile.name, profile.cores, profile.cpu.l2_bytes) == ("bench", 4, 524288)
     assert profile.cpu.peak_macs_per_cycle_int8 is None
     assert [power.full_load_w for power in profile.power] == [6.0, 7.0]
+    assert [power.laboratory for power in profile.power] == [None, None]
+
+
+def test_a_power_model_may_name_its_laboratory(board_file: Callable[..., str]) -> None:
+    profile = load_profile(board_file("idle_w = 2.0", "idle_w = 2.0\nlaboratory = 'A'"))
+    assert [power.laboratory for power in profile.power] == ["A", None]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +141,7 @@ def test_a_profile_file_is_read(board_file: Callable[..., str]) -> None:
         ("full_load_w = 6.0", "full_load_w = 1.9", "power[0].full_load_w", "from 2 to"),
         ("full_load_w = 7.0", "full_load_w = 7.0\nvolts = 5", "power[1].volts", "not a key"),
         ('source = "laboratory A"', "", "power[0].source", "is missing"),
+        ("idle_w = 2.0", "idle_w = 2.0\nlaboratory = 3", "power[0].laboratory", "must be text"),
         ('"cpu.l2_bytes" = "data sheet"', "", "sources.cpu.l2_bytes", "is missing"),
         ('cores = "data sheet"', "cores = 'x'\nname = 'x'", "sources.name", "not a key"),
     ],

@@ -1,9 +1,13 @@
 import json
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgekit_device import Record, __version__
@@ -109,6 +113,63 @@ def test_info_tells_machine_runtimes_and_profile(capsys: Capture) -> None:
     assert names == {entry.runtime.name for entry in installed()}
     assert main(["info"]) == 0
     assert "runtimes" in capsys.readouterr().out
+
+
+def gone(process: psutil.Process, within_s: float) -> bool:
+    """Whether the process ends in time; nobody may be there to reap an orphan."""
+    until_s = time.monotonic() + within_s
+    while time.monotonic() < until_s:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_an_agent_that_is_ended_takes_its_workers_along(
+    model: Copy, number: signal.Signals, code: int
+) -> None:
+    if number == signal.SIGKILL and sys.platform != "linux":
+        pytest.skip("only Linux tells a child that its parent was killed")
+    paths = [str(model("conv_float32")), str(model("conv_int8"))]
+    # One answer that is a minute away, to an agent that waits for it.
+    options = ["--seconds", "60", "--rounds", "1", "--idle-seconds", "0", "--progress", "json"]
+    command = [sys.executable, "-m", "edgekit_device", "profile", *paths, *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as agent:
+        try:
+            assert agent.stderr is not None
+            for line in agent.stderr:
+                if json.loads(line)["event"] == "round":
+                    break
+            workers = psutil.Process(agent.pid).children()
+            assert len(workers) == 2
+            time.sleep(0.5)
+            agent.send_signal(number)
+            assert agent.wait(timeout=10) == code
+            assert all(gone(worker, within_s=5) for worker in workers)
+        finally:
+            agent.kill()
+
+
+def test_the_signal_handler_is_put_back(model: Copy) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["info"]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_thread_may_run_a_command() -> None:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main(["info"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]
 
 
 def test_the_module_is_the_command() -> None:

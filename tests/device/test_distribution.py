@@ -10,6 +10,16 @@ DEVICE = Path(__file__).parents[2] / "device"
 BOARDS = Path(__file__).parents[2] / "profiles" / "boards"
 
 
+def test_no_extra_holds_numpy_back_where_its_runtime_cannot_be_installed() -> None:
+    (line,) = (
+        line
+        for line in (DEVICE / "pyproject.toml").read_text().splitlines()
+        if line.startswith("tflite-runtime = ")
+    )
+    requirements = line.count('"') // 2
+    assert requirements == line.count("; python_version < '3.12'\"") == 2
+
+
 @pytest.mark.skipif(
     find_spec("build") is None or find_spec("hatchling") is None,
     reason="needs the packages build and hatchling",

@@ -17,6 +17,27 @@ def test_two_sources_give_their_mean_and_range() -> None:
     assert "laboratory B" in str(energy.reason)
 
 
+def test_each_laboratory_counts_once() -> None:
+    # At full load: A 6 W; B 7 and 9 W, 8 W on average.
+    models = [A, Power(1.0, 7.0, "B, integers", "B"), Power(1.0, 9.0, "B, vectors", "B")]
+    energy = energy_j(models, power_w, Number.measured(1.0), Number.measured(1e3))
+    assert energy.value == pytest.approx(7.0)
+    assert (energy.low, energy.high) == (pytest.approx(6.0), pytest.approx(9.0))
+    assert str(energy.reason).startswith(
+        "mean over 2 laboratories, range of 3 published power models: laboratory A; B, integers"
+    )
+
+
+def test_a_lone_laboratory_with_two_models_is_still_alone() -> None:
+    models = [Power(1.0, 7.0, "integers", "B"), Power(1.0, 17.0, "vectors", "B")]
+    energy = energy_j(models, power_w, Number.measured(1.0), Number.measured(1e3))
+    assert (energy.low, energy.value) == (pytest.approx(7.0), pytest.approx(12.0))
+    assert energy.high == pytest.approx(17.0)
+    close = energy_j([models[0], models[0]], power_w, Number.measured(1.0), Number.measured(1e3))
+    assert (close.low, close.high) == (pytest.approx(4.9), pytest.approx(9.1))
+    assert "one laboratory only" in str(close.reason)
+
+
 def test_above_idle_leaves_the_idle_power_out() -> None:
     energy = energy_j([A, B], power_above_idle_w, QUARTER, TEN_MS)
     assert (energy.low, energy.value, energy.high) == (

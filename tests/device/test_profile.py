@@ -98,10 +98,29 @@ def test_models_take_turns_in_every_round(model: Copy, quick: Quick) -> None:
     events: list[Event] = []
     records = profile_models(paths, settings, progress=events.append)
     turns = [(event.model, event.round) for event in events if event.event == "round"]
-    assert turns == [(path.name, index) for index in (1, 2, 3) for path in paths]
+    first, second = (path.name for path in paths)
+    assert turns == [(first, 1), (second, 1), (second, 2), (first, 2), (first, 3), (second, 3)]
+    assert [record.model.file for record in records] == [first, second]
     samples = sorted((s.t_s, record.model.file) for record in records for s in record.samples)
     in_turn = [file for file, _ in groupby(file for _, file in samples)]
-    assert in_turn == [path.name for path in paths] * 3
+    assert in_turn == [first, second, first, second]
+
+
+def test_no_model_always_follows_the_same_other(model: Copy, quick: Quick) -> None:
+    paths = [model(name) for name in ("conv_float32", "conv_int8", "two_by_two")]
+    events: list[Event] = []
+    profile_models(paths, quick(runs=1, rounds=4), progress=events.append)
+    starts = [event.model for event in events if event.event == "round"][::3]
+    assert starts == [paths[index].name for index in (0, 1, 2, 0)]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_the_batch_size_is_that_of_the_file(model: Copy, quick: Quick, bare: bool) -> None:
+    records = profile_models(
+        [model("batch_of_8", bare=bare), model(bare=bare)], quick(runs=1, rounds=1)
+    )
+    assert [record.batch for record in records] == [8, 1]
+    assert [record.golden.status for record in records] == [("passed", "absent")[bare]] * 2
 
 
 def test_waiting_models_do_not_use_the_cpu(model: Copy, quick: Quick) -> None:
@@ -185,6 +204,7 @@ def test_what_is_no_model_gives_a_record_in_its_place(
     check_error(records[4], "unreadable-file")
     assert records[0].model.file == "text.tflite"
     assert records[1].model.sha256 is None
+    assert [record.batch for record in records] == [None, None, 1, None, None]
     assert (records[2].status, records[2].model.file) == ("ok", good.name)
 
 

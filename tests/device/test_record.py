@@ -38,6 +38,7 @@ def test_another_schema_is_refused_with_its_name(document: Any) -> None:
     [
         (("runs",), "many", r"record\.runs: .*int.*'many'"),
         (("runs",), True, r"record\.runs"),
+        (("batch",), 1.5, r"record\.batch"),
         (("status",), "fine", r"record\.status: must be one of ok, error"),
         (("golden", "status"), "maybe", r"record\.golden\.status"),
         (("load_ms",), 0, r"record\.load_ms: Number"),

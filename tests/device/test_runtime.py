@@ -45,6 +45,13 @@ def test_none_that_works_is_an_error_with_a_pip_command(
         choose(name, found)
 
 
+def test_the_error_says_what_is_not_installed() -> None:
+    with pytest.raises(RuntimeMissingError, match="runtime 'litert' is not installed in the agent"):
+        choose("litert", (OLD,))
+    with pytest.raises(RuntimeMissingError, match="no TFLite runtime is installed in the agent"):
+        choose("auto", ())
+
+
 @pytest.mark.parametrize(
     ("runtime", "numpy", "usable"),
     [

@@ -79,15 +79,22 @@ def test_without_a_case_2_the_last_substitute_is_kept() -> None:
         [row("base"), row("lcrm", 0.90)],
         stage(epochs=9, changed=("a: x (case 3)", "b: y (case 1.1)")),
     )
-    assert "keep the convolution b " in given.text
+    assert "keep the convolution b," in given.text
+
+
+def test_with_one_substitute_there_is_none_to_keep() -> None:
+    (given,) = advice([row("base"), row("lcrm", 0.90)], stage(epochs=9, changed=("a: x (case 2)",)))
+    assert "keep the convolution" not in given.text
+    assert given.command.endswith("--recipes 'lcrm(weights=fresh)'")
 
 
 def test_the_options_of_the_pass_stay() -> None:
     name = "lcrm(style=table4, where='c*')"
     (given,) = advice([row("base"), row(name, 0.90)], stage(name, epochs=9))
     recipes = parser().parse_args(shlex.split(given.command)[1:]).recipes
-    (step,) = parse_recipe(recipes[0]).passes
-    assert (step.style, step.where) == ("table4", ("c*", "!c2"))
+    (gentler,), (fresh,) = (parse_recipe(recipe).passes for recipe in recipes)
+    assert (gentler.style, gentler.where) == ("table4", ("c*", "!c2"))
+    assert (fresh.style, fresh.where, fresh.weights) == ("table4", ("c*",), "fresh")
 
 
 def test_no_shell_expands_what_the_command_holds() -> None:
@@ -148,5 +155,5 @@ def test_int8_that_costs_accuracy_is_offered_int16x8_once() -> None:
 def test_missing_energy_is_explained_unless_the_row_failed_anyway() -> None:
     none = Number.unavailable("no profile")
     (given,) = advice([row("base", energy_j=none)])
-    assert given.text.startswith("No energy for lack of a power model")
+    assert given.text.startswith("No energy: no profile. On the board itself")
     assert advice([row("base"), row("int8", 0.95, None, energy_j=none, error="crashed")]) == ()

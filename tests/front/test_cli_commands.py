@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import subprocess
@@ -141,7 +142,7 @@ def test_optimize_with_data_writes_a_scored_file(
     assert is_quiet(done.err)
     assert "edgekit: train lcrm: epoch 1 of 1" in done.err
     file = tmp_path / facts["file"]
-    assert file == tmp_path / "edgekit-runs/tiny/files/lcrm+int8.tflite"
+    assert re.fullmatch(r"edgekit-runs/tiny-\w{6}/optimized/lcrm\+int8\.tflite", facts["file"])
     assert facts["file_bytes"] == {"how": "counted", "value": file.stat().st_size}
     assert facts["stages"][0]["epochs"] == 1
     manifest = json.loads(file.with_suffix(".manifest.json").read_text())
@@ -156,7 +157,7 @@ def test_optimize_without_data_says_that_accuracy_is_unknown(
     said = capsys.readouterr().out
     assert "accuracy: unavailable (no data were given)" in said
     assert "left c1: first convolution" in said
-    assert (tmp_path / "run/files/lcrm+float16.tflite").is_file()
+    assert (tmp_path / "run/optimized/lcrm+float16.tflite").is_file()
 
 
 def test_compare_shows_what_worked_and_names_what_failed(ran: tuple[Any, Path]) -> None:
@@ -259,5 +260,5 @@ def test_the_same_seed_gives_the_same_files_in_two_processes(
     options = ["--recipe", "lcrm+int8", "--data", digits_npz, "--epochs", "2", "--deterministic"]
     for run in "ab":
         edgekit("optimize", tiny_keras, *options, "--out", tmp_path / run)
-    one, other = ((tmp_path / run / "files/lcrm+int8.tflite").read_bytes() for run in "ab")
+    one, other = ((tmp_path / run / "optimized/lcrm+int8.tflite").read_bytes() for run in "ab")
     assert one == other

@@ -1,6 +1,7 @@
 """What fails becomes a row; what cannot be used is refused before any work."""
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,22 @@ def test_a_recipe_that_fails_is_a_row_with_the_reason_beside_the_others(again: A
     assert [item["recipe"] for item in done.records] == ["base", "int8"]
 
 
-def test_a_board_that_fails_keeps_what_was_learnt_without_it(again: Any) -> None:
-    done = again(recipes=["int8"], boards=["local", "local:/bin/false"])
+def test_a_board_that_fails_keeps_what_was_learnt_without_it(again: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text(f'#!/bin/sh\n[ "$3" = info ] && exec {sys.executable} "$@"\nexit 1\n')
+    broken.chmod(0o755)
+    done = again(recipes=["int8"], boards=["local", f"local:{broken}"])
     assert [(row.recipe, row.board, row.error is None) for row in done.rows] == [
         ("base", "local", True),
         ("int8", "local", True),
-        ("base", "local:/bin/false", False),
-        ("int8", "local:/bin/false", False),
+        ("base", f"local:{broken}", False),
+        ("int8", f"local:{broken}", False),
     ]
     here, there = done.rows[1], done.rows[3]
     assert there.accuracy == here.accuracy
     assert there.file_bytes == here.file_bytes
     assert there.latency_p50_ms.value is None
-    assert "local:/bin/false cannot profile" in there.error
+    assert f"local:{broken} cannot profile" in there.error
     assert any(row.pareto for row in done.rows[:2])
     assert not any(row.pareto for row in done.rows[2:])
 
@@ -74,8 +78,6 @@ def test_without_a_power_model_energy_is_unavailable_with_the_reason(again: Any)
 
 
 def test_doubled_recipes_and_boards_are_one(again: Any, profiling: Any) -> None:
-    import sys
-
     quick = replace(profiling, runs=2, seconds=0, rounds=1, idle_seconds=0)
     done = again(
         recipes=["int8", "base", " INT8"],
@@ -90,6 +92,23 @@ REFUSED = {
     "int8-first": ({"recipes": ["int8+lcrm"]}, RecipeError, "int8 must come last"),
     "unknown-board": ({"boards": ["pi"]}, EdgeKitError, "'pi' is no board"),
     "no-data": ({"data": "nowhere"}, EdgeKitError, "'nowhere' is not a data set"),
+    "no-agent": ({"boards": ["local:/bin/false"]}, EdgeKitError, "/bin/false cannot profile"),
+    "no-profile": (
+        {"profiling": ProfileSettings(profile="pi9")},
+        EdgeKitDeviceError,
+        "no board profile 'pi9'",
+    ),
+    "profile-file": (
+        {"profiling": ProfileSettings(profile="none.toml")},
+        EdgeKitDeviceError,
+        "none.toml cannot be read",
+    ),
+    "no-runtime": (
+        {"profiling": ProfileSettings(runtime="tflite-runtime")},
+        EdgeKitError,
+        r"lacks tflite-runtime \(it has litert\).*pip install 'edgekit-device\[tflite-runtime\]'",
+    ),
+    "one-array": ({"data": (1, 2, 3)}, EdgeKitError, "the data gave tuple"),
     "no-model": ({"model": "none.keras"}, ConverterError, "none.keras does not exist"),
 }
 
@@ -110,8 +129,6 @@ def test_input_that_cannot_be_used_is_refused_before_any_work(
         ({"runs": 0}, "runs: must be a whole number of at least 1"),
         ({"seconds": float("nan")}, "seconds: must be a finite number"),
         ({"runtime": "onnx"}, "runtime: must be one of"),
-        ({"profile": "pi9"}, "no board profile 'pi9'"),
-        ({"profile": "none.toml"}, "none.toml cannot be read"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -142,7 +159,7 @@ def test_int8_without_data_is_refused(models_py: Path, tmp_path: Path) -> None:
         optimize(f"{models_py}:tiny", "int8", out=tmp_path)
 
 
-def test_a_comparison_in_which_nothing_worked_says_why(
+def test_an_open_input_size_is_refused_before_any_work(
     models_py: Path, compared: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "open.py"
@@ -153,5 +170,14 @@ def open_size():
     middle = keras.layers.GlobalAveragePooling2D()(inputs)
     return keras.Model(inputs, keras.layers.Dense(10)(middle), name="open_size")
 """)
-    with pytest.raises(RunError, match=r"No recipe could be carried out.*open shape"):
+    with pytest.raises(ExportError, match="open shape"):
         compare(f"{file}:open_size", compared.data, ["base"], out=tmp_path / "run")
+
+
+def test_a_folder_with_another_models_comparison_is_refused(
+    again: Any, models_py: Path, tmp_path: Path
+) -> None:
+    before = (tmp_path / "run/files/base.tflite").read_bytes()
+    with pytest.raises(RunError, match=r"holds the comparison of another model .*--out"):
+        again(model=f"{models_py}:no_conv")
+    assert (tmp_path / "run/files/base.tflite").read_bytes() == before

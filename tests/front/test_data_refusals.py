@@ -108,8 +108,8 @@ def test_an_unknown_source_is_answered_with_the_known_ones(source: str) -> None:
 
 
 FUNCTIONS = {
-    "none": (DataError, "returned NoneType; return ((x_train, y_train)"),
-    "triple": (DataError, "returned tuple; return ((x_train, y_train)"),
+    "none": (DataError, "gave NoneType; give ((x_train, y_train)"),
+    "triple": (DataError, "gave tuple; give ((x_train, y_train)"),
     "ragged": (DataError, "samples of different shapes in x"),
     "no_labels": (DataError, "holds x; needed are"),
     "fails": (ModelLoadError, "fails with ValueError: the disk is gone"),

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = {"edgekit": ROOT, "converters": ROOT / "converters", "device": ROOT / "device"}

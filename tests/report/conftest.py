@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,6 +42,7 @@ def row_of(recipe: str, board: str) -> Row:
         recipe=recipe,
         board=board,
         file=f"models/{recipe}.tflite",
+        sha256=hashlib.sha256(recipe.encode()).hexdigest(),
         accuracy=accuracy_of(accuracy),
         parameters=Number.counted(parameters),
         macs=Number.counted(macs),
@@ -118,6 +121,7 @@ def record_of(row: Row) -> dict[str, Any]:
         "energy_above_idle_j": row.energy_j.to_json(),
         "samples": samples if row.error is None else [],
         "round_medians_ms": [value * f for f in (0.97, 1.0, 1.01, 1.05)] if value else [],
+        "idle": {"cpu_utilisation": Number.measured(0.031).to_json(), "seconds": 2.0},
         "warmup_ms": [value * 3.1, value * 1.2, value * 1.05] if value else [],
         "load_ms": Number.measured(4.21).to_json(),
         "golden": {
@@ -129,6 +133,23 @@ def record_of(row: Row) -> dict[str, Any]:
         },
     }
     return {"recipe": row.recipe, "board": row.board, "record": record}
+
+
+def _with_idle(comparison: Comparison, share: float) -> Comparison:
+    """The same runs on a machine of which other work took this share before the first model."""
+    idle = {"cpu_utilisation": Number.measured(share).to_json(), "seconds": 2.0}
+    records = tuple(
+        {**item, "record": {**item["record"], "idle": idle}} for item in comparison.records
+    )
+    return dataclasses.replace(comparison, records=records)
+
+
+def _twin_of(row: Row, recipe: str) -> Row:
+    """A row of another recipe whose file came out the very same; its latency differs by noise."""
+    p50 = Number.measured((row.latency_p50_ms.value or 0.0) * 0.9)
+    return dataclasses.replace(
+        row, recipe=recipe, same_as=row.recipe, pareto=False, latency_p50_ms=p50
+    )
 
 
 def stage_of(recipe: str, name: str, epochs: int, start: float) -> Stage:
@@ -214,3 +235,15 @@ def single(comparison: Comparison) -> Comparison:
     return dataclasses.replace(
         comparison, rows=comparison.rows[:1], layers=(), stages=(), records=(), advice=(), notes=()
     )
+
+
+@pytest.fixture(scope="session")
+def with_idle() -> Callable[[Comparison, float], Comparison]:
+    """The same runs on a machine that was busy before by that share."""
+    return _with_idle
+
+
+@pytest.fixture(scope="session")
+def twin_of() -> Callable[[Row, str], Row]:
+    """A row whose file is that of the given one."""
+    return _twin_of

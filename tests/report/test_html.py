@@ -7,16 +7,21 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
+from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Row, Stage
 from edgekit.report import write_report
+from edgekit.report.curves import _turns
 from edgekit.report.html import comparison_to_html
 from edgekit.report.labels import place, shortened
 from edgekit_device.number import Number
+
+Twin = Callable[[Row, str], Row]
+Idle = Callable[[Comparison, float], Comparison]
 
 VOID = {"meta", "br", "wbr", "img", "input", "hr", "link"}
 HOSTILE = "<script>alert('x')</script>\"&$\\frac{1}$ {{ 7*7 }}"
@@ -232,6 +237,66 @@ def test_labels_do_not_overlap() -> None:
             assert apart_x or abs(one.y - other.y) >= 10 - 1e-6
     assert place(points, ["x" * 200] * 12, (0, 0, 400, 300)) is None
     assert len(shortened("y" * 99)) == 26
+
+
+def test_twins_are_told_and_not_drawn_again(comparison: Comparison, twin_of: Twin) -> None:
+    rows = (*comparison.rows[:2], twin_of(comparison.rows[1], "prune(0.5)+int8"))
+    page = checked(dataclasses.replace(comparison, rows=rows, records=(), stages=()))
+    assert "prune(0.5)+int8same file as int8" in page.text
+    assert "The file of prune(0.5)+int8 is the very same." in page.text
+    assert page.text.count("Not drawn again: 1 whose file is another's.") == 2
+
+
+def test_cautions_stand_in_the_answer(comparison: Comparison) -> None:
+    doubtful = dataclasses.replace(comparison, cautions=("base is no better than guessing",))
+    text = checked(doubtful).text
+    assert text.index("The short answer") < text.index("no better than guessing")
+    assert text.index("no better than guessing") < text.index("All recipes")
+
+
+def test_layers_stand_under_the_stage_that_decided_on_them(comparison: Comparison) -> None:
+    layers = tuple(
+        dataclasses.replace(layer, recipe=recipe)
+        for recipe in ("lcrm", "lcrm(style=paper)")
+        for layer in comparison.layers
+    )
+    page = checked(dataclasses.replace(comparison, layers=layers, records=(), stages=()))
+    section = page.text.split("What was saved, layer by layer")[1]
+    first, second = section.split("lcrm(style=paper)")[:2]
+    for block in (first, second):
+        assert block.count("depthwise + pointwise") == 1
+        assert "parameters 46.5 k → 17.7 k" in block
+
+
+def test_idle_machine_and_batches_in_the_evidence(comparison: Comparison, with_idle: Idle) -> None:
+    assert "CPU in use before the run: 3.1% of all cores over 2.00 s" in checked(comparison).text
+    busy = with_idle(comparison, 0.42)
+    records = [{**item, "record": {**item["record"], "batch": 8}} for item in busy.records]
+    text = checked(dataclasses.replace(busy, records=tuple(records))).text
+    # In the answer and with the evidence, for each of two boards.
+    assert text.count("The machine was busy before the run (42% of its CPU)") == 4
+    assert text.count("per invoke of 8 samples") == 2 * len(records)
+    assert "invokes/s" in text
+
+
+def test_energy_says_that_idle_is_included(comparison: Comparison) -> None:
+    assert "energy/inferenceidle included" in checked(comparison).text
+
+
+def test_curves_break_at_pauses() -> None:
+    turns = [[start + 0.1 * i for i in range(4)] for start in (0.0, 3.0, 9.0)]
+    samples = [{"t_s": t, "cpu_cores": 1.0} for turn in turns for t in turn]
+    found = [[t for t, _ in turn] for turn in _turns(samples, "cpu_cores", 1.0)]
+    assert found == turns
+    assert _turns(samples[:1], "cpu_cores", 1.0) == [[(0.0, 1.0)]]
+    assert _turns([], "cpu_cores", 1.0) == []
+    long = [{"t_s": i * 0.1, "rss_bytes": 2e6 if i == 777 else 1e6} for i in range(1000)]
+    (turn,) = _turns(long, "rss_bytes", 1e6)
+    assert len(turn) <= 241
+    assert turn[-1][0] == pytest.approx(99.9)
+    assert max(value for _, value in turn) == 2.0
+    pair = [{"t_s": t, "rss_bytes": 1e6} for t in (0.0, 0.1, 5.0, 5.1, 10.0, 10.1, 15.0)]
+    assert [len(turn) for turn in _turns(pair, "rss_bytes", 1e6)] == [2, 2, 2, 1]
 
 
 def chromium() -> str:

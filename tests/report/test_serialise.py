@@ -47,6 +47,9 @@ rows = st.builds(
     recipe=text,
     board=text,
     file=text,
+    accuracy_change=numbers,
+    sha256=text,
+    same_as=text,
     pareto=st.booleans(),
     error=st.none() | text,
     **dict.fromkeys(COLUMNS, numbers),
@@ -61,6 +64,7 @@ layers = st.builds(
     st.none() | counts,
     st.none() | counts,
     st.booleans(),
+    text,
 )
 histories = st.dictionaries(
     text, st.lists(finite | st.sampled_from([math.inf, -math.inf]), max_size=3), max_size=2
@@ -101,6 +105,7 @@ comparisons = st.builds(
     records=some(objects),
     advice=some(st.builds(Advice, text, text)),
     notes=some(text),
+    cautions=some(text),
 )
 
 
@@ -119,6 +124,9 @@ def test_csv_reads_back(value: Comparison) -> None:
     for row, line in zip(value.rows, lines[1:], strict=True):
         cells = dict(zip(header(), line, strict=True))
         assert (cells["recipe"], cells["board"]) == (row.recipe, row.board)
+        assert (cells["sha256"], cells["same_as"]) == (row.sha256, row.same_as)
+        covers = "" if row.energy_j.value is None else "whole board, idle included"
+        assert cells["energy_j_covers"] == covers
         for column in COLUMNS:
             number = getattr(row, column)
             assert cells[f"{column}_how"] == number.how
@@ -138,6 +146,15 @@ def test_csv_ratios_are_to_the_base_of_the_same_board(comparison: Comparison) ->
     assert float(int8["latency_p50_ms_ratio"]) == pytest.approx(0.41)
     assert int8["energy_j"] == int8["energy_j_ratio"] == ""
     assert comparison_to_csv(comparison).count("\r\n") == 1 + len(comparison.rows)
+
+
+def test_comparisons_from_before_a_field_was_added_can_be_read(single: Comparison) -> None:
+    data = json.loads(comparison_to_json(single))
+    del data["cautions"], data["rows"][0]["sha256"], data["rows"][0]["same_as"]
+    again = comparison_from_json(json.dumps(data))
+    assert again == dataclasses.replace(
+        single, rows=(dataclasses.replace(single.rows[0], sha256=""),)
+    )
 
 
 def test_diverged_training_survives(single: Comparison) -> None:

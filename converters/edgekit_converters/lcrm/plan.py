@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,11 +10,23 @@ import keras
 
 from edgekit_converters.complexity import macs, parameters, total_macs
 from edgekit_converters.errors import RewriteError
-from edgekit_converters.graph import Call, Graph
+from edgekit_converters.graph import Call, Graph, inner_layers
 from edgekit_converters.lcrm import rules
 from edgekit_converters.lcrm.rules import STYLES, Case, Convolution, Style, Substitute
 
 _SMALL_SHARE = 0.01
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
 _NORMALISATIONS = (
     "BatchNormalization",
     "GroupNormalization",
@@ -28,7 +40,11 @@ _NORMALISATIONS = (
 
 @dataclass(frozen=True)
 class Decision:
-    """What LCRM does with one convolution. MACs are None where the graph leaves sizes open."""
+    """What LCRM does with one convolution. MACs are None where the graph leaves sizes open.
+
+    `share` is the convolution's part of the model's MACs, or, where `all_counted` is False, of
+    those that can be counted. A frozen convolution's substitute is trained all the same.
+    """
 
     path: str
     layer_type: str
@@ -40,6 +56,8 @@ class Decision:
     macs_before: int | None
     macs_after: int | None
     share: float | None
+    all_counted: bool = True
+    frozen: bool = False
 
     @property
     def verdict(self) -> str:
@@ -52,8 +70,12 @@ class Decision:
         if saved <= 0:
             return "no: it computes as much as before"
         if self.share < _SMALL_SHARE:
-            return f"little: {saved:.0%} of a layer that is {self.share:.1%} of the model's MACs"
-        return f"yes: saves {saved * self.share:.0%} of the model's MACs"
+            return f"little: {saved:.0%} of a layer that is {self.share:.1%} of {self._whole}"
+        return f"yes: saves {saved * self.share:.0%} of {self._whole}"
+
+    @property
+    def _whole(self) -> str:
+        return "the model's MACs" if self.all_counted else "the MACs that can be counted"
 
 
 def plan_lcrm(
@@ -81,7 +103,7 @@ def plan_lcrm(
                 f"lcrm(where={pattern!r}) matches no convolution of this model; it has "
                 f"{', '.join(call.path for call in convolutions) or 'none'}."
             )
-    total, _ = total_macs(graph)
+    total, unknown = total_macs(graph)
     shared = {layer for layer, times in graph.times_called().items() if times > 1}
     first, last = (_firsts(graph), _lasts(graph)) if keep_ends else (set(), set())
     decisions = []
@@ -93,8 +115,27 @@ def plan_lcrm(
             or ("first convolution" if id(call.layer) in first else "")
             or ("last convolution: it makes the output" if id(call.layer) in last else "")
         )
-        decisions.append(_left(call, left, total) if left else _replaced(call, style, total))
+        decision = _left(call, left, total) if left else _replaced(call, style, total)
+        decisions.append(replace(decision, all_counted=not unknown))
     return tuple(decisions)
+
+
+def normalisations_behind(graph: Graph, paths: set[str]) -> set[str]:
+    """The batch normalisations that see what the layers at `paths` compute, by path.
+
+    Their statistics fit the old layers; other layers with weights end the search.
+    """
+    reached: set[int] = set()
+    found: set[str] = set()
+    for call in graph.calls:
+        if call.path in paths:
+            reached.update(call.outputs)
+        elif reached.intersection(call.inputs):
+            if isinstance(call.layer, keras.layers.BatchNormalization):
+                found.add(call.path)
+            if not _has_kernel(call.layer):
+                reached.update(call.outputs)
+    return found
 
 
 def describe(call: Call) -> Convolution:
@@ -137,6 +178,7 @@ def _replaced(call: Call, style: Style, total: int) -> Decision:
             macs_before=before,
             macs_after=after,
             share=before / total if before is not None and total else None,
+            frozen=not call.layer.trainable,
         )
     return _left(call, left, total)
 
@@ -174,23 +216,13 @@ def _foreign(layer: Any) -> str:
         if tuple(layer.kernel_size) == (1, 1):
             return "already pointwise"
         return ""
-    if _is_convolution(layer):
+    if isinstance(layer, _CONVOLUTIONS):
         return "not two-dimensional"
     return f"inside {name}, which is not opened"
 
 
-def _is_convolution(layer: Any) -> bool:
-    base = keras.layers.Conv2D.__mro__[1]
-    deep = keras.layers.DepthwiseConv2D.__mro__[1]
-    separable = keras.layers.SeparableConv2D.__mro__[1]
-    turned = keras.layers.Conv2DTranspose.__mro__[1]
-    return isinstance(layer, base | deep | separable | turned)
-
-
 def _holds_convolution(layer: Any) -> bool:
-    if not isinstance(layer, keras.layers.Layer):
-        return False
-    return any(_is_convolution(inner) for inner in layer._flatten_layers())
+    return any(isinstance(inner, _CONVOLUTIONS) for inner in inner_layers(layer))
 
 
 def _selected(path: str, where: tuple[str, ...]) -> bool:

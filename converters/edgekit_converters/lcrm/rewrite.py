@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import functional, is_model, read_graph
-from edgekit_converters.lcrm.plan import Decision, plan_lcrm
+from edgekit_converters.lcrm.plan import Decision, normalisations_behind, plan_lcrm
 from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute, Weights
 
 
@@ -23,7 +24,8 @@ def apply_lcrm(
     """Replaces the convolutions that LCRM can replace; the given model stays as it is.
 
     Layers that stay keep their weights (with `weights="fresh"` they start anew, as in the paper);
-    substitutes always start fresh, so the result needs training.
+    substitutes always start fresh, so the result needs training. They and the batch normalisations
+    behind them are trainable even where the replaced convolution was frozen.
     Strides, padding and dilation go to the depthwise layer (or the pointwise one in case 2), the
     activation to the substitute's output, so every tensor behind it keeps its shape and range.
 
@@ -32,32 +34,47 @@ def apply_lcrm(
     """
     graph = read_graph(model)
     plan = plan_lcrm(graph, style=style, where=where, keep_ends=keep_ends)
-    shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
-    return _rewrite(model, "", chosen, shapes, {}, weights == "fresh"), plan
+    work = _Work(
+        chosen=chosen,
+        shapes={call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes},
+        thawed=normalisations_behind(graph, set(chosen)),
+        fresh=weights == "fresh",
+        copies={},
+    )
+    return _rewrite(model, "", work), plan
 
 
-def _rewrite(
-    model: Any,
-    prefix: str,
-    chosen: dict[str, Substitute],
-    shapes: dict[str, Any],
-    copies: dict[int, Any],
-    fresh: bool,
-) -> Any:
-    """`copies` (by `id` of the layer) spans nested models: what they share stays shared."""
+@dataclass(frozen=True)
+class _Work:
+    """What to replace and how, by layer path.
+
+    `thawed` layers become trainable. `copies` (by `id` of the layer) spans nested models: what they
+    share stays shared.
+    """
+
+    chosen: dict[str, Substitute]
+    shapes: dict[str, Any]
+    thawed: set[str]
+    fresh: bool
+    copies: dict[int, Any]
+
+
+def _rewrite(model: Any, prefix: str, work: _Work) -> Any:
     kept: list[tuple[Any, Any]] = []
     replaced: dict[int, tuple[Any, str]] = {}
 
     def clone(layer: Any) -> Any:
         path = f"{prefix}{layer.name}"
-        if id(layer) not in copies:
+        if id(layer) not in work.copies:
             if is_model(layer):
-                copies[id(layer)] = _rewrite(layer, f"{path}/", chosen, shapes, copies, fresh)
+                work.copies[id(layer)] = _rewrite(layer, f"{path}/", work)
             else:
-                copies[id(layer)] = _copy_layer(layer, path)
-        copy = copies[id(layer)]
-        if path in chosen:
+                work.copies[id(layer)] = _copy_layer(layer, path)
+        copy = work.copies[id(layer)]
+        if path in work.thawed:
+            copy.trainable = True
+        if path in work.chosen:
             replaced[id(copy)] = (layer, path)
         elif isinstance(layer, keras.layers.Layer) and not is_model(layer):
             kept.append((layer, copy))
@@ -67,13 +84,13 @@ def _rewrite(
         if id(layer) not in replaced:
             return layer(*args, **kwargs)
         original, path = replaced[id(layer)]
-        return build_substitute(original, chosen[path], shapes[path])(args[0])
+        return build_substitute(original, work.chosen[path], work.shapes[path])(args[0])
 
     result = keras.models.clone_model(functional(model), clone_function=clone, call_function=call)
     # A Sequential model's graph has a name of its own, which Keras makes up.
     result.name = model.name
     for original, copy in kept:
-        if fresh and original.trainable_weights:
+        if work.fresh and original.trainable_weights:
             continue
         copy.set_weights(original.get_weights())
     return result
@@ -134,7 +151,6 @@ def _apply_branch(
             "bias_constraint": conv.bias_constraint,
             "activity_regularizer": conv.activity_regularizer if ends else None,
             "dtype": conv.dtype_policy,
-            "trainable": conv.trainable,
         }
         if isinstance(layer, Depthwise):
             built = keras.layers.DepthwiseConv2D(
