@@ -79,7 +79,8 @@ def _idle(idle: Idle) -> list[tuple[str, str]]:
 def _batch(batch: int | None) -> list[tuple[str, str]]:
     if batch is None or batch < 2:
         return []
-    return [("batch", f"inferences of {batch} samples: all numbers are of the whole batch")]
+    text = f"inferences of {batch} samples: latency and energy are those of all {batch}"
+    return [("batch", text)]
 
 
 def _throughput(record: Record) -> str:

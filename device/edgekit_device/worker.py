@@ -194,7 +194,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 def _die_with_parent() -> None:
     """Have the kernel end this process with the agent, however that dies and whatever runs here.
 
-    Between two asks the end of standard input would do, but not during a long inference.
+    Between two asks the end of standard input would do, but not during a long inference. To the
+    kernel the parent is the thread that started us: it waits for our answers as long as we live.
     """
     if sys.platform != "linux":
         return

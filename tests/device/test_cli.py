@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -140,6 +141,7 @@ def test_an_agent_that_is_ended_takes_its_workers_along(
     # One answer that is a minute away, to an agent that waits for it.
     options = ["--seconds", "60", "--rounds", "1", "--idle-seconds", "0", "--progress", "json"]
     command = [sys.executable, "-m", "edgekit_device", "profile", *paths, *options]
+    workers: list[psutil.Process] = []
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as agent:
@@ -156,6 +158,9 @@ def test_an_agent_that_is_ended_takes_its_workers_along(
             assert all(gone(worker, within_s=5) for worker in workers)
         finally:
             agent.kill()
+            for worker in workers:
+                with suppress(psutil.NoSuchProcess):
+                    worker.kill()
 
 
 def test_the_signal_handler_is_put_back(model: Copy) -> None:

@@ -19,7 +19,7 @@ def profiled(model: Callable[..., Path], quick: Callable[..., Settings]) -> Call
 
 def line(record: Record, name: str) -> str:
     """The line of the summary with this name, or an empty text."""
-    lines = (line.strip() for line in record_text(record).splitlines())
+    lines = (line.strip() for line in record_text(record).splitlines()[1:])
     return next((line for line in lines if line.startswith(name)), "")
 
 
