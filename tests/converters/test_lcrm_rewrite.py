@@ -178,13 +178,6 @@ def test_the_substitute_inherits_what_the_convolution_was_told() -> None:
         assert len(rewritten.losses) == weighted + 1, case
 
 
-def test_a_frozen_convolution_gives_a_frozen_substitute() -> None:
-    model = around(layers.Conv2D(4, 3, trainable=False, name="it"), (8, 8, 4))
-    rewritten, _ = apply_lcrm(model, keep_ends=False)
-    assert rewritten.trainable_weights == []
-    assert rewritten.non_trainable_weights != []
-
-
 def test_what_nested_models_share_stays_shared() -> None:
     inside, image = keras.Input((8, 8, 4)), keras.Input((8, 8, 4))
     twin = layers.Conv2D(4, 3, padding="same", name="twin")
