@@ -1,12 +1,13 @@
-"""LCRM on frozen models: what starts fresh must be able to learn."""
+"""LCRM on frozen and on uncopyable layers: what starts fresh learns, what fails is named."""
 
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
-from edgekit_converters import apply_lcrm
+from edgekit_converters import RewriteError, apply_lcrm
 
 
 def backbone() -> Any:
@@ -41,6 +42,19 @@ def test_frozen_backbones_inside_a_model_are_trained_where_replaced() -> None:
     learning = trainable(rewritten)
     assert {"c2_depthwise", "c2_pointwise", "bn2", "head"} <= learning
     assert not {"c1", "bn1", "mix", "bn4"} & learning
+
+
+def test_a_layer_that_refuses_its_configuration_without_a_word_is_named() -> None:
+    class Silent(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+        def get_config(self) -> Any:
+            raise NotImplementedError
+
+    model = keras.Sequential([keras.Input((8, 8, 3)), Silent(name="mute"), layers.Conv2D(2, 3)])
+    with pytest.raises(RewriteError, match=r"'mute' .*get_config.*NotImplementedError"):
+        apply_lcrm(model)
 
 
 def test_a_frozen_model_really_learns() -> None:

@@ -100,10 +100,12 @@ def _copy_layer(layer: Any, path: str) -> Any:
     try:
         return type(layer).from_config(layer.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
+        # A bare `raise NotImplementedError` has no text.
+        said = str(error).strip() or type(error).__name__
         raise RewriteError(
             f"The layer {path!r} ({type(layer).__name__}) cannot be copied from its configuration; "
             "give its class a get_config() that holds every argument of its __init__, which has to "
-            f"take **kwargs. Keras says: {str(error).strip().splitlines()[-1][:200]}"
+            f"take **kwargs. Keras says: {said.splitlines()[-1][:200]}"
         ) from error
 
 
