@@ -9,34 +9,55 @@ from edgekit_converters.errors import (
     ConverterError,
     ExportError,
     ModelLoadError,
+    ProofError,
     RecipeError,
     RewriteError,
     TrainingError,
 )
+from edgekit_converters.passes import Cluster, Lcrm, Prune, Qat, Quantize
 from edgekit_converters.quiet import quiet
-from edgekit_converters.recipe import Lcrm, Quantize, Recipe, parse_recipe
+from edgekit_converters.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
-    from edgekit_converters.export import Exported, check_input_shapes, export_tflite, note_task
+    from edgekit_converters.conversion import check_input_shapes
+    from edgekit_converters.export import Exported, export_tflite, note_task
+    from edgekit_converters.file_proof import prove_file
+    from edgekit_converters.forward import architecture
     from edgekit_converters.graph import check_graph
     from edgekit_converters.inspection import Inspection, inspect_model
     from edgekit_converters.lcrm.plan import Decision
     from edgekit_converters.lcrm.rewrite import apply_lcrm
     from edgekit_converters.load import load_model
+    from edgekit_converters.outcome import Outcome
     from edgekit_converters.parents import alexnet, digits_cnn
-    from edgekit_converters.stage import apply_pass, fingerprint, save_model
+    from edgekit_converters.stage import (
+        fingerprint,
+        load_stage,
+        run_pass,
+        save_model,
+        save_stage,
+        training_facts,
+    )
     from edgekit_converters.tflite import correct
-    from edgekit_converters.train import Training, classification_objective, fine_tune, set_seed
+    from edgekit_converters.train import (
+        Training,
+        TrainingData,
+        classification_objective,
+        fine_tune,
+        set_seed,
+    )
 
 _LAZY = {
     "Decision": "lcrm.plan",
     "Exported": "export",
     "Inspection": "inspection",
+    "Outcome": "outcome",
     "Training": "train",
+    "TrainingData": "train",
     "alexnet": "parents",
-    "apply_pass": "stage",
+    "architecture": "forward",
     "check_graph": "graph",
-    "check_input_shapes": "export",
+    "check_input_shapes": "conversion",
     "classification_objective": "train",
     "correct": "tflite",
     "digits_cnn": "parents",
@@ -46,13 +67,19 @@ _LAZY = {
     "inspect_model": "inspection",
     "apply_lcrm": "lcrm.rewrite",
     "load_model": "load",
+    "load_stage": "stage",
     "note_task": "export",
+    "prove_file": "file_proof",
+    "run_pass": "stage",
     "save_model": "stage",
+    "save_stage": "stage",
     "set_seed": "train",
+    "training_facts": "stage",
 }
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "Cluster",
     "ConverterError",
     "Decision",
     "ExportError",
@@ -60,15 +87,20 @@ __all__ = [
     "Inspection",
     "Lcrm",
     "ModelLoadError",
+    "Outcome",
+    "ProofError",
+    "Prune",
+    "Qat",
     "Quantize",
     "Recipe",
     "RecipeError",
     "RewriteError",
     "Training",
+    "TrainingData",
     "TrainingError",
     "alexnet",
     "apply_lcrm",
-    "apply_pass",
+    "architecture",
     "check_graph",
     "check_input_shapes",
     "classification_objective",
@@ -79,10 +111,15 @@ __all__ = [
     "fingerprint",
     "inspect_model",
     "load_model",
+    "load_stage",
     "note_task",
     "parse_recipe",
+    "prove_file",
+    "run_pass",
     "save_model",
+    "save_stage",
     "set_seed",
+    "training_facts",
 ]
 
 

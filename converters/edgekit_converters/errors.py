@@ -23,3 +23,7 @@ class TrainingError(ConverterError):
 
 class ExportError(ConverterError):
     """A model that cannot be converted, or a conversion whose file is wrong."""
+
+
+class ProofError(ConverterError):
+    """A pass or a file whose weights do not hold what was asked of them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,14 @@ def read_graph(model: Any) -> Graph:
     inputs = tuple(tensors[id(tensor)] for tensor in root.inputs)
     calls = tuple(_calls(root, "", tensors, numbers))
     return Graph(calls, inputs, tuple(tensors[id(tensor)] for tensor in root.outputs))
+
+
+def run_graph(model: Any, inputs: Any, operate: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Runs values of any kind through the graph of a functional model.
+
+    `operate` gives, for each operation, the function that takes its place.
+    """
+    return model._run_through_graph(inputs, operation_fn=operate)
 
 
 def _calls(

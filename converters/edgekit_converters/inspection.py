@@ -9,7 +9,7 @@ from typing import Any
 from edgekit_converters.complexity import macs, parameters, total_macs
 from edgekit_converters.graph import Shape, read_graph
 from edgekit_converters.lcrm.plan import Decision, plan_lcrm
-from edgekit_converters.recipe import Lcrm
+from edgekit_converters.passes import Lcrm
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import keras
 
-from edgekit_converters import keras2
 from edgekit_converters.errors import ModelLoadError
 from edgekit_converters.graph import functional, read_graph
+from edgekit_converters.keras2 import reading
 from edgekit_converters.source import call_function, load_module, split_function
 
 _SUPPORTED = "a Keras .keras or .h5 file, or file.py:function that returns a model"
@@ -137,7 +137,7 @@ def _load_file(file: _File, safe: bool) -> Any:
         raise ModelLoadError(_ask_for(file, stranger))
     try:
         if old:
-            return keras2.load(file.path, safe)
+            return reading.load(file.path, safe)
         return keras.models.load_model(file.path, compile=False, safe_mode=safe)
     except ModelLoadError:
         raise

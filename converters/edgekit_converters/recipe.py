@@ -1,65 +1,26 @@
-"""Recipes: ordered tuples of passes, written `lcrm(style=table4)+int8`. Needs no TensorFlow."""
+"""Recipes: ordered tuples of passes, written `lcrm(style=table4)+PCQ`. Needs no TensorFlow."""
 
 from __future__ import annotations
 
 import ast
 import re
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any
 
 from edgekit_converters.errors import RecipeError
-from edgekit_converters.lcrm.rules import STYLES, Style, Weights
+from edgekit_converters.passes import SCHEMES, Cluster, Lcrm, Pass, Prune, Qat, Quantize
 
-Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_LETTERS: dict[str, Pass] = {"P": Prune(), "C": Cluster(), "Q": Qat()}
+SHORT_NAMES = ("P", "C", "Q", "PQ", "CQ", "PC", "PCQ")
+"""The cascades of Table 12 (LCRM paper): pruning, clustering, quantisation-aware training."""
 
-
-@dataclass(frozen=True)
-class Lcrm:
-    """Replace standard convolutions; `where` holds layer patterns, `!pattern` excludes.
-
-    `weights` says whether the layers that stay keep their weights or start fresh.
-    """
-
-    style: Style = "equations"
-    where: tuple[str, ...] = ()
-    keep_ends: bool = True
-    weights: Weights = "kept"
-
-    def __post_init__(self) -> None:
-        if self.style not in STYLES:
-            raise RecipeError(
-                f"lcrm(style={self.style!r}): no such style; choose one of {', '.join(STYLES)}."
-            )
-        if not isinstance(self.keep_ends, bool):
-            raise RecipeError(f"lcrm(keep_ends={self.keep_ends!r}): give true or false.")
-        if self.weights not in get_args(Weights):
-            raise RecipeError(f"lcrm(weights={self.weights!r}): choose kept or fresh.")
-
-    def __str__(self) -> str:
-        return _written("lcrm", self)
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """How the weights and activations are stored in the file; `io` is the type of its ends."""
-
-    scheme: Scheme = "int8"
-    io: Literal["float", "int"] = "float"
-
-    def __post_init__(self) -> None:
-        if self.io not in ("float", "int"):
-            raise RecipeError(f"{self.scheme}(io={self.io!r}): choose float or int.")
-        if self.io == "int" and self.scheme not in ("int8", "int16x8"):
-            raise RecipeError(
-                f"{self.scheme}(io=int): only int8 and int16x8 files have integer ends."
-            )
-
-    def __str__(self) -> str:
-        return self.scheme + ("(io=int)" if self.io == "int" else "")
-
-
-Pass = Lcrm | Quantize
+_KINDS: dict[str, type[Pass]] = {"lcrm": Lcrm, "prune": Prune, "cluster": Cluster, "qat": Qat}
+_ORDER: tuple[type[Pass], ...] = (Lcrm, Prune, Cluster, Qat, Quantize)
+_WHY_NOT = {
+    (Lcrm, Prune): "it replaces layers, and their zeros would be gone",
+    (Lcrm, Cluster): "it replaces layers, and their clusters would be gone",
+    (Prune, Cluster): "it would pull weights out of their clusters, while cluster keeps zeros",
+}
 
 
 @dataclass(frozen=True)
@@ -70,13 +31,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for index, step in enumerate(self.passes):
-            if isinstance(step, Quantize) and index < len(self.passes) - 1:
-                raise RecipeError(
-                    f"{self}: {step.scheme} must come last; what follows it would change weights "
-                    "that are already quantised."
-                )
-        if sum(isinstance(step, Lcrm) for step in self.passes) > 1:
-            raise RecipeError(f"{self}: lcrm may stand in a recipe once.")
+            for later in self.passes[index + 1 :]:
+                _check_order(step, later)
+        clusters = [step for step in self.passes if isinstance(step, Cluster)]
+        if clusters and self.prunes and clusters[0].centroids < 3:
+            raise RecipeError(
+                f"{clusters[0]} behind {self.prunes[0]}: one of the distinct values is the zero "
+                "that pruning made, so give 3 centroids or more."
+            )
+
+    @property
+    def prunes(self) -> tuple[Prune, ...]:
+        """The pruning pass, if there is one."""
+        return tuple(step for step in self.passes if isinstance(step, Prune))
 
     @property
     def rewrites(self) -> tuple[Pass, ...]:
@@ -87,18 +54,49 @@ class Recipe:
     def export(self) -> Quantize:
         """How the file is written."""
         last = self.passes[-1] if self.passes else None
+        if isinstance(last, Qat):
+            return Quantize("int8", last.io)
         return last if isinstance(last, Quantize) else Quantize("float32")
 
     def __str__(self) -> str:
-        return "+".join(str(step) for step in self.passes) or "base"
+        """The recipe as `parse_recipe` reads it; passes of the built-in cascades as letters."""
+        terms: list[str] = []
+        letters = {step: letter for letter, step in _LETTERS.items()}
+        for step in self.passes:
+            letter = letters.get(step)
+            if letter and terms and terms[-1] + letter in SHORT_NAMES:
+                terms[-1] += letter
+            else:
+                terms.append(letter or str(step))
+        return "+".join(terms) or "base"
+
+
+def _check_order(step: Pass, later: Pass) -> None:
+    first, second = str(step), str(later)
+    if isinstance(step, Qat) and isinstance(later, Quantize):
+        raise RecipeError(f"{first}+{second}: qat writes an int8 file itself; leave {second} out.")
+    if isinstance(step, Qat | Quantize):
+        raise RecipeError(
+            f"{first}+{second}: {first.partition('(')[0]} must come last; what follows it would "
+            "change weights that are already quantised."
+        )
+    if type(step) is type(later):
+        name = first.partition("(")[0]
+        raise RecipeError(f"{first}+{second}: {name} may stand in a recipe once.")
+    if _ORDER.index(type(later)) < _ORDER.index(type(step)):
+        name = second.partition("(")[0]
+        raise RecipeError(
+            f"{first}+{second}: {name} must come before {first.partition('(')[0]}; behind it "
+            f"{_WHY_NOT[type(later), type(step)]}. Write {second}+{first}."
+        )
 
 
 _TERM = re.compile(r"\s*(?P<name>[A-Za-z_][\w]*)\s*(?:\((?P<options>[^()]*)\))?\s*")
-_OPTION = re.compile(r"\s*(\w+)\s*=\s*('[^']*'|\"[^\"]*\"|[^,'\"]+?)\s*(?:,|$)")
+_OPTION = re.compile(r"\s*(?:(\w+)\s*=\s*)?('[^']*'|\"[^\"]*\"|[^,'\"=]+?)\s*(?:,|$)")
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Reads a recipe such as `base`, `int8`, `lcrm(where='block*,!block1')+int8(io=int)`.
+    """Reads a recipe such as `base`, `PCQ`, `lcrm(where='block*,!block1')+prune(0.7)+int8`.
 
     Raises:
         RecipeError: naming the term that cannot be read and what may stand there.
@@ -106,36 +104,46 @@ def parse_recipe(text: str) -> Recipe:
     terms = re.split(r"\+(?![^(]*\))", text)
     if [term.strip().lower() for term in terms] == ["base"]:
         return Recipe()
-    return Recipe(tuple(_parse_term(term, text) for term in terms))
+    return Recipe(tuple(step for term in terms for step in _parse_term(term, text)))
 
 
-def _parse_term(term: str, text: str) -> Pass:
+def _parse_term(term: str, text: str) -> tuple[Pass, ...]:
+    if re.fullmatch(r"\s*[PCQ]+\s*", term, re.IGNORECASE):
+        return tuple(_LETTERS[letter] for letter in term.strip().upper())
     match = _TERM.fullmatch(term)
     name = match["name"].lower() if match else ""
-    if match is None or name not in ("lcrm", *SCHEMES):
+    if match is None or name not in (*_KINDS, *SCHEMES):
         raise RecipeError(
-            f"Recipe {text!r}: {term.strip()!r} is no pass; choose from lcrm, "
-            f"{', '.join(SCHEMES)}, joined by +, or base alone."
+            f"Recipe {text!r}: {term.strip()!r} is no pass; choose from {', '.join(_KINDS)}, "
+            f"{', '.join(SCHEMES)} or the cascades {', '.join(SHORT_NAMES)}, joined by +, or base "
+            "alone."
         )
-    options = _parse_options(match["options"] or "", term.strip())
-    if name == "lcrm":
-        if "where" in options:
-            patterns = (pattern.strip() for pattern in str(options["where"]).split(","))
-            options["where"] = tuple(pattern for pattern in patterns if pattern)
-        return _build(Lcrm, options, term.strip())
-    return _build(Quantize, options, term.strip(), scheme=name)
+    if name in SCHEMES:
+        options = _parse_options(match["options"] or "", term.strip(), positional="")
+        return (_build(Quantize, options, term.strip(), scheme=name),)
+    kind = _KINDS[name]
+    positional = {Prune: "sparsity", Cluster: "centroids"}.get(kind, "")
+    options = _parse_options(match["options"] or "", term.strip(), positional)
+    if "where" in options:
+        patterns = (pattern.strip() for pattern in str(options["where"]).split(","))
+        options["where"] = tuple(pattern for pattern in patterns if pattern)
+    return (_build(kind, options, term.strip()),)
 
 
-def _parse_options(text: str, term: str) -> dict[str, Any]:
+def _parse_options(text: str, term: str, positional: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     position = 0
     while position < len(text.rstrip()):
         match = _OPTION.match(text, position)
-        if match is None:
-            raise RecipeError(f"{term}: options are written name=value, separated by commas.")
-        if match[1] in options:
-            raise RecipeError(f"{term}: the option {match[1]!r} stands there twice.")
-        options[match[1]] = _value(match[2])
+        name = match[1] if match and match[1] else positional
+        if match is None or not name or (match[1] is None and options):
+            first = f" (the first may be {positional} without its name)" if positional else ""
+            raise RecipeError(
+                f"{term}: options are written name=value, separated by commas{first}."
+            )
+        if name in options:
+            raise RecipeError(f"{term}: the option {name!r} stands there twice.")
+        options[name] = _value(match[2])
         position = match.end()
     return options
 
@@ -155,19 +163,3 @@ def _build(kind: type[Pass], options: dict[str, Any], term: str, **fixed: Any) -
         if name not in offered:
             raise RecipeError(f"{term}: no option {name!r}; it takes {', '.join(offered)}.")
     return kind(**options, **fixed)
-
-
-def _written(name: str, step: Any) -> str:
-    changed = [
-        (field.name, getattr(step, field.name))
-        for field in fields(step)
-        if getattr(step, field.name) != field.default
-    ]
-    inside = ", ".join(f"{option}={_literal(value)}" for option, value in changed)
-    return f"{name}({inside})" if inside else name
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "'" + ",".join(value) + "'"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,44 +1,147 @@
-"""One step of a recipe on a Keras model, and the model as a file between steps."""
+"""One pass of a recipe on a Keras model, and the model as files between passes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from edgekit_converters.errors import RecipeError
+from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError
+from edgekit_converters.forward import architecture
 from edgekit_converters.graph import inner_layers
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.lcrm.rewrite import apply_lcrm
-from edgekit_converters.recipe import Lcrm, Pass
+from edgekit_converters.load import load_model
+from edgekit_converters.outcome import Outcome, count_parameters
+from edgekit_converters.passes import Cluster, Lcrm, Pass, Prune, Qat
+from edgekit_converters.recipe import Recipe, parse_recipe
+from edgekit_converters.train import (
+    Progress,
+    Trained,
+    Training,
+    TrainingData,
+    check_data,
+    classification_objective,
+    fine_tune,
+    set_seed,
+    validation_accuracy,
+)
+
+_MODEL = "model.keras"
+_ROUNDED = "rounded.npz"
+_RECIPE = "rounded.json"
+_DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    RecipeError,
+    RewriteError,
+)
+"""What reading damaged facts and weights raises."""
 
 
-def apply_pass(model: Any, step: Pass) -> tuple[Any, tuple[Decision, ...]]:
-    """The rewritten copy of the model and what was decided for each convolution.
+def run_pass(
+    model: Any,
+    step: Pass,
+    *,
+    before: tuple[Pass, ...] = (),
+    data: TrainingData | None = None,
+    training: Training | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Applies one pass to a copy of the model and, where there are data, trains it.
+
+    Args:
+        model: what `load_model` or an earlier pass gave; it stays as it is.
+        step: the pass.
+        before: the passes that led to the model, whose zeros and clusters are to be kept.
+        data: training and validation samples; None leaves the model untrained.
+        training: how to train.
+        progress: called after each epoch.
 
     Raises:
-        RecipeError: a pass that works on the file, not on the model.
-        RewriteError: options that do not fit the model.
+        ConverterError: options that do not fit the model, or a result that breaks what was asked.
     """
+    training = training or Training()
+    if data is not None:
+        check_data(model, data)
+    set_seed(training.seed, training.deterministic)
     if isinstance(step, Lcrm):
-        return apply_lcrm(
-            model,
-            style=step.style,
-            where=step.where,
-            keep_ends=step.keep_ends,
-            weights=step.weights,
-        )
+        return _lcrm(model, step, data, training, progress)
+    if isinstance(step, Prune):
+        from edgekit_converters.cascades.prune import prune
+
+        return prune(model, step, data, training, progress)
+    if isinstance(step, Cluster):
+        from edgekit_converters.cascades.cluster import cluster
+
+        return cluster(model, step, before, data, training, progress)
+    if isinstance(step, Qat):
+        from edgekit_converters.cascades.qat import quantize_aware
+
+        return quantize_aware(model, step, before, data, training, progress)
     raise RecipeError(f"{step} is done when the file is written; it does not change the model.")
 
 
-def save_model(model: Any, path: Path) -> None:
-    """Writes the model as `.keras`; classes of the user's own are known to Keras from then on.
+def training_facts(step: Pass, training: Training) -> dict[str, Any]:
+    """The settings of the training that matter to one pass: part of its stage's content key."""
+    facts = asdict(training)
+    unused = ("epochs", "learning_rate")
+    if isinstance(step, Lcrm):
+        unused = ("tuning_epochs", "tuning_learning_rate")
+    return {name: value for name, value in facts.items() if name not in unused}
 
-    So this process can read the file again without being told of them.
+
+def save_stage(model: Any, folder: Path) -> None:
+    """Writes a pass's result into the folder; classes of the user's own become known to Keras.
+
+    So this process can read the files again without being told of them.
     """
+    save_model(architecture(model), folder / _MODEL)
+    if not isinstance(model, keras.Model):
+        weights = model.trained.get_weights()
+        with (folder / _ROUNDED).open("wb") as file:
+            np.savez(file, **{f"weight_{i}": value for i, value in enumerate(weights)})
+        recipe = Recipe((*model.before, model.step))
+        facts = {"recipe": str(recipe), "caution": model.caution}
+        (folder / _RECIPE).write_text(json.dumps(facts) + "\n")
+
+
+def load_stage(folder: Path, *, safe: bool = True) -> Any:
+    """Reads what `save_stage` wrote.
+
+    Raises:
+        ModelLoadError: the files are damaged.
+    """
+    model = load_model(folder / _MODEL, safe=safe)
+    if not (folder / _RECIPE).exists():
+        return model
+    from edgekit_converters.cascades.qat import rebuild
+
+    try:
+        facts = json.loads((folder / _RECIPE).read_text())
+        *before, step = parse_recipe(facts["recipe"]).passes
+        with (folder / _ROUNDED).open("rb") as file, np.load(file) as arrays:
+            weights = [arrays[f"weight_{i}"] for i in range(len(arrays.files))]
+        if not isinstance(step, Qat) or not isinstance(facts["caution"], int):
+            raise ValueError(f"its facts are {facts}")
+        return rebuild(model, step, tuple(before), weights, facts["caution"])
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise ModelLoadError(f"The quantised model in {folder} is damaged: {reason}") from error
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Writes the model as `.keras`; classes of the user's own are known to Keras from then on."""
     known = keras.saving.get_custom_objects()
     for layer in inner_layers(model):
         cls = type(layer)
@@ -53,3 +156,50 @@ def fingerprint(model: Any) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
+
+
+def _lcrm(
+    model: Any,
+    step: Lcrm,
+    data: TrainingData | None,
+    training: Training,
+    progress: Progress | None,
+) -> Outcome:
+    rewritten, decisions = apply_lcrm(
+        model,
+        style=step.style,
+        where=step.where,
+        keep_ends=step.keep_ends,
+        weights=step.weights,
+    )
+    changed = [d for d in decisions if d.substitute is not None]
+    trained = Trained(0, 0, {})
+    accuracy_before = accuracy_after = None
+    if data is not None:
+        accuracy_before = validation_accuracy(model, data)
+        if changed:
+            trained = fine_tune(
+                rewritten,
+                data.train,
+                data.validation,
+                classification_objective(rewritten, data.classes),
+                training,
+                progress,
+            )
+        accuracy_after = validation_accuracy(rewritten, data)
+    return Outcome(
+        model=rewritten,
+        changed=tuple(map(_change, changed)),
+        skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
+        trained=trained,
+        trainable_parameters=count_parameters(rewritten.trainable_weights),
+        other_parameters=count_parameters(rewritten.non_trainable_weights),
+        accuracy_before=accuracy_before,
+        accuracy_after=accuracy_after,
+        decisions=decisions,
+    )
+
+
+def _change(decision: Decision) -> str:
+    frozen = "was frozen, now trained; " if decision.frozen else ""
+    return f"{decision.path}: {decision.substitute} ({frozen}case {decision.case})"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -20,7 +20,11 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Training:
-    """How to train; `patience` is the number of epochs without gain before stopping, 0 for none."""
+    """How to train; `patience` is the number of epochs without gain before stopping, 0 for none.
+
+    Pruning, clustering and quantisation-aware training start from a trained model: they have the
+    `tuning_` epochs and learning rate.
+    """
 
     epochs: int = 20
     learning_rate: float = 1e-3
@@ -28,11 +32,19 @@ class Training:
     patience: int = 5
     seed: int = 0
     deterministic: bool = False
+    tuning_epochs: int = 10
+    tuning_learning_rate: float = 3e-4
 
     def __post_init__(self) -> None:
         rules: tuple[tuple[str, bool, str], ...] = (
             ("epochs", self.epochs >= 0, "0 or more"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "a positive number"),
+            ("tuning_epochs", self.tuning_epochs >= 0, "0 or more"),
+            (
+                "tuning_learning_rate",
+                0 < self.tuning_learning_rate < math.inf,
+                "a positive number",
+            ),
             ("batch_size", self.batch_size >= 1, "1 or more"),
             ("patience", self.patience >= 0, "0 (never stop early) or more"),
             ("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1"),
@@ -40,6 +52,20 @@ class Training:
         for name, kept, rule in rules:
             if not kept:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be {rule}.")
+
+    @property
+    def tuning(self) -> Training:
+        """The same training with the epochs and learning rate for a model already trained."""
+        return replace(self, epochs=self.tuning_epochs, learning_rate=self.tuning_learning_rate)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples and labels to train on and to choose the best epoch by; labels are 0..classes-1."""
+
+    train: tuple[Any, Any]
+    validation: tuple[Any, Any]
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,38 @@ def set_seed(seed: int, deterministic: bool = False) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def check_data(model: Any, data: TrainingData) -> None:
+    """Refuses samples that the model cannot take, before time is spent on it.
+
+    Raises:
+        TrainingError: naming the split, what it holds and what the model needs.
+    """
+    check_finite(data.train, data.validation)
+    for kind, (x, _) in (("training", data.train), ("validation", data.validation)):
+        for array, tensor in zip(keras.tree.flatten(x), model.inputs, strict=False):
+            got, wanted = tuple(array.shape[1:]), tuple(tensor.shape[1:])
+            if len(got) != len(wanted) or any(
+                size not in (None, given) for given, size in zip(got, wanted, strict=True)
+            ):
+                raise TrainingError(
+                    f"The {kind} samples have shape {got}, but {model.name!r} takes {wanted}; "
+                    "give data of that shape."
+                )
+
+
+def check_finite(train: tuple[Any, Any], validation: tuple[Any, Any]) -> None:
+    """Refuses data with NaN: a ReLU may turn it into 0, and the loss then looks sound.
+
+    Raises:
+        TrainingError: naming the split.
+    """
+    for kind, data in (("training", train), ("validation", validation)):
+        if not all(np.isfinite(array).all() for array in keras.tree.flatten(data)):
+            raise TrainingError(
+                f"The {kind} data hold NaN or infinite values; remove or repair those samples."
+            )
+
+
 def fine_tune(
     model: Any,
     train: tuple[Any, Any],
@@ -106,40 +164,49 @@ def fine_tune(
     objective: Objective,
     training: Training,
     progress: Progress | None = None,
+    *,
+    library: Any = keras,
+    callbacks: Sequence[Any] = (),
+    settling_epochs: int = 0,
 ) -> Trained:
     """Trains the model in place and leaves it at the epoch with the least validation loss.
+
+    `library` is the Keras that the model is made with. `callbacks` come before the kit's own. The
+    first `settling_epochs` are never the best: what is asked of the weights does not hold yet.
 
     Raises:
         TrainingError: the data hold NaN or infinite values, or the loss became so.
     """
     if training.epochs == 0:
         return Trained(0, 0, {})
-    for kind, data in (("training", train), ("validation", validation)):
-        # Checked here since a ReLU may turn NaN into 0, and the loss then looks sound.
-        if not all(np.isfinite(array).all() for array in keras.tree.flatten(data)):
-            raise TrainingError(
-                f"The {kind} data hold NaN or infinite values; remove or repair those samples."
-            )
+    check_finite(train, validation)
     set_seed(training.seed, training.deterministic)
     losses: dict[str, Any] = {
-        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
-        "binary_crossentropy": keras.losses.BinaryCrossentropy,
+        "sparse_categorical_crossentropy": library.losses.SparseCategoricalCrossentropy,
+        "binary_crossentropy": library.losses.BinaryCrossentropy,
     }
-    accuracy = keras.metrics.BinaryAccuracy if "binary" in objective.loss else None
+    accuracy = library.metrics.BinaryAccuracy if "binary" in objective.loss else None
     model.compile(
-        optimizer=keras.optimizers.Adam(training.learning_rate),
+        optimizer=library.optimizers.Adam(training.learning_rate),
         loss=losses[objective.loss](from_logits=objective.from_logits),
         metrics=[
             accuracy("accuracy", threshold=0.0 if objective.from_logits else 0.5)
             if accuracy
-            else keras.metrics.SparseCategoricalAccuracy("accuracy")
+            else library.metrics.SparseCategoricalAccuracy("accuracy")
         ],
     )
-    best = keras.callbacks.EarlyStopping(
+    best = library.callbacks.EarlyStopping(
         monitor="val_loss",
         patience=training.patience or training.epochs,
         restore_best_weights=True,
+        start_from_epoch=settling_epochs,
     )
+
+    def report(epoch: int, logs: dict[str, float] | None = None) -> None:
+        if progress:
+            metrics = {name: float(value) for name, value in (logs or {}).items()}
+            progress(epoch + 1, training.epochs, metrics)
+
     try:
         result = model.fit(
             train[0],
@@ -149,9 +216,10 @@ def fine_tune(
             batch_size=training.batch_size,
             verbose=0,
             callbacks=[
+                *callbacks,
                 best,
-                keras.callbacks.TerminateOnNaN(),
-                _Reporter(training.epochs, progress),
+                library.callbacks.TerminateOnNaN(),
+                library.callbacks.LambdaCallback(on_epoch_end=report),
             ],
         )
     except tf.errors.ResourceExhaustedError as error:
@@ -167,14 +235,17 @@ def fine_tune(
             f"{len(losses_seen)}. Try a smaller --learning-rate than {training.learning_rate:g}, "
             "and check that the data are scaled and hold no NaN."
         )
-    return Trained(len(losses_seen), int(np.argmin(history["val_loss"])) + 1, history)
+    settled = history["val_loss"][settling_epochs:]
+    return Trained(len(losses_seen), settling_epochs + int(np.argmin(settled)) + 1, history)
 
 
-class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, epochs: int, progress: Progress | None) -> None:
-        super().__init__()
-        self._epochs, self._progress = epochs, progress
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._progress:
-            self._progress(epoch + 1, self._epochs, {k: float(v) for k, v in (logs or {}).items()})
+def validation_accuracy(model: Any, data: TrainingData) -> float:
+    """Share of the validation samples that the model (of either Keras) gets right."""
+    x, y = data.validation
+    scores = np.asarray(model.predict(x, verbose=0))
+    if scores.shape[-1] == 1:
+        objective = classification_objective(model, data.classes)
+        guesses = (scores[:, 0] > (0.0 if objective.from_logits else 0.5)).astype(int)
+    else:
+        guesses = scores.argmax(axis=-1)
+    return float((guesses == np.asarray(y).ravel()).mean())

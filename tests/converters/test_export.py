@@ -22,7 +22,7 @@ from edgekit_converters import Exported, Lcrm, Quantize, Recipe, export_tflite
 from edgekit_converters.export import note_task
 from edgekit_converters.graph import functional
 from edgekit_converters.parents import digits_cnn
-from edgekit_converters.recipe import SCHEMES
+from edgekit_converters.passes import SCHEMES
 
 FORMS = [f"{scheme}" for scheme in SCHEMES] + ["int8-int", "int16x8-int"]
 

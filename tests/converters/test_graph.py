@@ -9,9 +9,16 @@ import pytest
 from converter_models import MODELS, frozen, samples
 from keras import layers
 
-from edgekit_converters import Lcrm, Quantize, apply_lcrm, export_tflite, inspect_model
+from edgekit_converters import (
+    Lcrm,
+    Quantize,
+    apply_lcrm,
+    export_tflite,
+    fingerprint,
+    inspect_model,
+    run_pass,
+)
 from edgekit_converters.graph import input_keys, output_keys, read_graph
-from edgekit_converters.stage import apply_pass, fingerprint
 
 
 def test_nested_models_are_opened_and_their_layers_have_paths() -> None:
@@ -79,7 +86,7 @@ def test_looking_and_rewriting_leave_the_model_as_it_is(name: str) -> None:
     for style in ("equations", "table4", "notebook"):
         rewritten, _ = apply_lcrm(model, style=style, keep_ends=False)
         rewritten.set_weights([weight + 1 for weight in rewritten.get_weights()])
-    apply_pass(model, Lcrm())
+    run_pass(model, Lcrm())
     assert frozen(model) == before
     assert fingerprint(model) == key
 

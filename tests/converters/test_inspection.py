@@ -14,10 +14,10 @@ from edgekit_converters import (
     Quantize,
     RecipeError,
     apply_lcrm,
-    apply_pass,
     fingerprint,
     inspect_model,
     load_model,
+    run_pass,
     save_model,
 )
 from edgekit_converters.complexity import total_macs
@@ -30,8 +30,8 @@ from edgekit_converters.quiet import quiet
 def test_an_inspection_foretells_the_rewritten_model(name: str, style: str) -> None:
     model, options = MODELS[name](), Lcrm(style, keep_ends=False)  # type: ignore[arg-type]
     inspection = inspect_model(model, options)
-    rewritten, plan = apply_pass(model, options)
-    assert inspection.lcrm == plan
+    rewritten, decisions = apply_lcrm(model, style=options.style, keep_ends=False)
+    assert inspection.lcrm == decisions
     assert inspection.parameters_after == rewritten.count_params()
     assert inspection.macs_after == total_macs(read_graph(rewritten))[0]
     assert inspection.name == model.name == rewritten.name
@@ -70,7 +70,7 @@ def test_a_model_comes_back_from_its_file_between_stages(tmp_path: Path) -> None
 
 def test_quantisation_is_no_pass_over_the_model() -> None:
     with pytest.raises(RecipeError, match=r"int8 is done when the file is written"):
-        apply_pass(MODELS["sequential"](), Quantize("int8"))
+        run_pass(MODELS["sequential"](), Quantize("int8"))
 
 
 def test_native_chatter_is_swallowed_and_errors_come_through(

@@ -9,9 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit_converters import Lcrm, Quantize, Recipe, RecipeError, parse_recipe
+from edgekit_converters import (
+    Cluster,
+    Lcrm,
+    Prune,
+    Qat,
+    Quantize,
+    Recipe,
+    RecipeError,
+    parse_recipe,
+)
 from edgekit_converters.lcrm.rules import STYLES
-from edgekit_converters.recipe import SCHEMES
+from edgekit_converters.passes import SCHEMES
+from edgekit_converters.recipe import SHORT_NAMES
 
 patterns = st.from_regex(r"!?[a-z][a-z0-9_/*?]{0,8}", fullmatch=True)
 lcrms = st.builds(
@@ -27,9 +37,31 @@ quantizes = st.sampled_from(SCHEMES).flatmap(
         st.sampled_from(["float", "int"] if scheme in ("int8", "int16x8") else ["float"]),
     )
 )
-recipes = st.tuples(st.none() | lcrms, st.none() | quantizes).map(
-    lambda steps: Recipe(tuple(step for step in steps if step is not None))
+prunes = st.sampled_from(["any", "2:4", "4x1"]).flatmap(
+    lambda pattern: st.builds(
+        Prune,
+        st.just(0.5) if pattern == "2:4" else st.integers(1, 999).map(lambda share: share / 1000),
+        st.sampled_from(["polynomial", "constant"]),
+        st.just(pattern),
+        where=st.lists(patterns, max_size=2).map(tuple),
+        depthwise=st.booleans(),
+    )
 )
+clusters = st.builds(
+    Cluster,
+    st.integers(3, 300),
+    st.sampled_from(["kmeans++", "linear", "density", "random"]),
+    per_channel=st.booleans(),
+    where=st.lists(patterns, max_size=2).map(tuple),
+    depthwise=st.booleans(),
+)
+qats = st.builds(Qat, st.sampled_from(["float", "int"]), st.lists(patterns, max_size=2).map(tuple))
+recipes = st.tuples(
+    st.none() | lcrms,
+    st.none() | st.just(Prune()) | prunes,
+    st.none() | st.just(Cluster()) | clusters,
+    st.none() | quantizes | qats,
+).map(lambda steps: Recipe(tuple(step for step in steps if step is not None)))
 
 
 @given(recipes)
@@ -53,6 +85,20 @@ READ = {
     ),
     'lcrm(where="a+b")': Recipe((Lcrm(where=("a+b",)),)),
     "lcrm(keep_ends=True)": Recipe((Lcrm(),)),
+    "P": Recipe((Prune(0.5),)),
+    "pcq": Recipe((Prune(0.5), Cluster(16), Qat())),
+    "lcrm + CQ": Recipe((Lcrm(), Cluster(), Qat())),
+    "prune(0.7)+cluster(8)+int8": Recipe((Prune(0.7), Cluster(8), Quantize("int8"))),
+    "prune": Recipe((Prune(),)),
+    "prune(sparsity=.5, schedule=constant)": Recipe((Prune(0.5, "constant"),)),
+    "prune(pattern=2:4)": Recipe((Prune(pattern="2:4"),)),
+    "prune(0.75, pattern=4x1, where='d*,!d2')": Recipe(
+        (Prune(0.75, pattern="4x1", where=("d*", "!d2")),)
+    ),
+    "cluster(32, per_channel=true, depthwise=true)": Recipe(
+        (Cluster(32, per_channel=True, depthwise=True),)
+    ),
+    "P+qat(io=int, where='!conv1')": Recipe((Prune(), Qat("int", ("!conv1",)))),
 }
 
 
@@ -63,7 +109,7 @@ def test_people_may_write_it_like_this(text: str) -> None:
 
 REFUSED = {
     "": "'' is no pass",
-    "int4": "'int4' is no pass; choose from lcrm, float32, float16, dynamic, int8, int16x8",
+    "int4": "'int4' is no pass; choose from lcrm, prune, cluster, qat, float32",
     "lcrm+": "'' is no pass",
     "lcrm++int8": "'' is no pass",
     "lcrm+base": "'base' is no pass",
@@ -85,6 +131,34 @@ REFUSED = {
     "float16+int8": "float16 must come last",
     "lcrm+lcrm": "lcrm may stand in a recipe once",
     "lcrm+lcrm(style=table4)+int8": "once",
+    "prune(0)": "prune(sparsity=0): give the share",
+    "prune(1)": "above 0 and below 1",
+    "prune(-0.1)": "sparsity=-0.1",
+    "prune(half)": "sparsity='half'",
+    "prune(nan)": "sparsity='nan'",
+    "prune(1e999)": "sparsity=inf",
+    "prune(true)": "sparsity=True",
+    "prune(0.5, 0.6)": "the first may be sparsity without its name",
+    "prune(schedule=cosine)": "choose one of polynomial, constant",
+    "prune(pattern=3x)": "2:4, or a block",
+    "prune(0.6, pattern=2:4)": "are a sparsity of 0.5",
+    "prune(depthwise=yes)": "true or false",
+    "cluster(1)": "give 2 or more",
+    "cluster(-3)": "give 2 or more",
+    "cluster(2.5)": "a whole number",
+    "cluster(many)": "a whole number",
+    "cluster(initialisation=best)": "choose one of kmeans++, linear, density, random",
+    "prune+cluster(2)": "give 3 centroids or more",
+    "qat(io=short)": "choose float or int",
+    "CP": "prune must come before cluster",
+    "cluster+prune": "Write prune(0.5)+cluster(16)",
+    "QP": "qat must come last",
+    "P+lcrm": "lcrm must come before prune",
+    "C+lcrm": "lcrm must come before cluster",
+    "Q+int8": "qat writes an int8 file itself; leave int8 out",
+    "Q+lcrm": "qat must come last",
+    "int8+P": "int8 must come last",
+    "PP": "prune may stand in a recipe once",
 }
 
 
@@ -110,6 +184,22 @@ def test_a_recipe_knows_what_it_rewrites_and_how_it_is_written_out() -> None:
     assert recipe.export == Quantize("int8", "int")
     assert parse_recipe("lcrm").export == Quantize("float32")
     assert parse_recipe("base").rewrites == ()
+    assert parse_recipe("lcrm+PQ").rewrites == (Lcrm(), Prune(), Qat())
+    assert parse_recipe("qat(io=int)").export == Quantize("int8", "int")
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+@pytest.mark.parametrize("before", ["", "lcrm+"])
+def test_cascades_are_called_as_in_the_paper(name: str, before: str) -> None:
+    assert str(parse_recipe(before + name)) == before + name
+    long = {"P": "prune(0.5)", "C": "cluster(16)", "Q": "qat"}
+    written_out = "+".join(long[letter] for letter in name)
+    assert str(parse_recipe(before + written_out)) == before + name
+
+
+def test_a_cascade_of_other_options_says_them() -> None:
+    assert str(parse_recipe("prune(0.7)+cluster(16)+qat")) == "prune(0.7)+CQ"
+    assert str(parse_recipe("prune(0.5)+cluster(8)+qat")) == "P+cluster(8)+Q"
 
 
 def test_recipes_need_no_tensorflow() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import Call, Graph, inner_layers
 from edgekit_converters.lcrm import rules
 from edgekit_converters.lcrm.rules import STYLES, Case, Convolution, Style, Substitute
+from edgekit_converters.where import check_where, selected
 
 _SMALL_SHARE = 0.01
 _CONVOLUTIONS = (
@@ -97,12 +97,7 @@ def plan_lcrm(
     if style not in STYLES:
         raise RewriteError(f"lcrm knows no style {style!r}; choose one of {', '.join(STYLES)}.")
     convolutions = _unique(call for call in graph.calls if _holds_convolution(call.layer))
-    for pattern in where:
-        if not any(fnmatchcase(call.path, pattern.removeprefix("!")) for call in convolutions):
-            raise RewriteError(
-                f"lcrm(where={pattern!r}) matches no convolution of this model; it has "
-                f"{', '.join(call.path for call in convolutions) or 'none'}."
-            )
+    check_where("lcrm", "convolution", where, [call.path for call in convolutions])
     total, unknown = total_macs(graph)
     shared = {layer for layer, times in graph.times_called().items() if times > 1}
     first, last = (_firsts(graph), _lasts(graph)) if keep_ends else (set(), set())
@@ -110,7 +105,7 @@ def plan_lcrm(
     for call in convolutions:
         left = (
             _foreign(call.layer)
-            or ("excluded by where" if not _selected(call.path, where) else "")
+            or ("excluded by where" if not selected(call.path, where) else "")
             or ("shared: the same weights serve several calls" if id(call.layer) in shared else "")
             or ("first convolution" if id(call.layer) in first else "")
             or ("last convolution: it makes the output" if id(call.layer) in last else "")
@@ -223,13 +218,6 @@ def _foreign(layer: Any) -> str:
 
 def _holds_convolution(layer: Any) -> bool:
     return any(isinstance(inner, _CONVOLUTIONS) for inner in inner_layers(layer))
-
-
-def _selected(path: str, where: tuple[str, ...]) -> bool:
-    chosen = [pattern for pattern in where if not pattern.startswith("!")]
-    refused = [pattern[1:] for pattern in where if pattern.startswith("!")]
-    inside = not chosen or any(fnmatchcase(path, pattern) for pattern in chosen)
-    return inside and not any(fnmatchcase(path, pattern) for pattern in refused)
 
 
 def _has_kernel(layer: Any) -> bool:

@@ -45,6 +45,11 @@ def apply_lcrm(
     return _rewrite(model, "", work), plan
 
 
+def copy_model(model: Any) -> Any:
+    """A copy of the model with its weights, nothing shared with the original."""
+    return _rewrite(model, "", _Work({}, {}, set(), fresh=False, copies={}))
+
+
 @dataclass(frozen=True)
 class _Work:
     """What to replace and how, by layer path.

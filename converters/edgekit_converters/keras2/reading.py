@@ -1,4 +1,4 @@
-"""Keras 2 models (`.h5`, `.keras`) as Keras 3 models; the only module that knows tf_keras.
+"""Keras 2 models (`.h5`, `.keras`) as Keras 3 models.
 
 The graph is replayed call by call with Keras 3's layers: Keras 3's own reader numbers the calls of
 nested models differently and refuses such files.

@@ -1,0 +1,185 @@
+"""The passes that a recipe is made of, as values with checked options. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from edgekit_converters.errors import RecipeError
+from edgekit_converters.lcrm.rules import STYLES, Style, Weights
+
+Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+Schedule = Literal["polynomial", "constant"]
+Initialisation = Literal["kmeans++", "linear", "density", "random"]
+
+ANY_PATTERN = "any"
+M_OF_N = "2:4"
+
+
+@dataclass(frozen=True)
+class Lcrm:
+    """Replace standard convolutions; `where` holds layer patterns, `!pattern` excludes.
+
+    `weights` says whether the layers that stay keep their weights or start fresh.
+    """
+
+    style: Style = "equations"
+    where: tuple[str, ...] = ()
+    keep_ends: bool = True
+    weights: Weights = "kept"
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise RecipeError(
+                f"lcrm(style={self.style!r}): no such style; choose one of {', '.join(STYLES)}."
+            )
+        _check_flag("lcrm", "keep_ends", self.keep_ends)
+        _check_choice("lcrm", "weights", self.weights, Weights)
+
+    def __str__(self) -> str:
+        return _written("lcrm", self)
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Set the smallest weights of each kernel to zero while training goes on.
+
+    `pattern` is `any` (single weights), `2:4` (two zeros in every four input channels) or a block
+    such as `4x1` (dense layers only). Depthwise kernels stay whole unless `depthwise`.
+    """
+
+    sparsity: float = 0.5
+    schedule: Schedule = "polynomial"
+    pattern: str = ANY_PATTERN
+    where: tuple[str, ...] = ()
+    depthwise: bool = False
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.sparsity) or not 0 < self.sparsity < 1:
+            raise RecipeError(
+                f"prune(sparsity={self.sparsity!r}): give the share of weights to set to zero, a "
+                "number above 0 and below 1, such as 0.5."
+            )
+        _check_choice("prune", "schedule", self.schedule, Schedule)
+        if self.pattern not in (ANY_PATTERN, M_OF_N) and self.block is None:
+            raise RecipeError(
+                f"prune(pattern={self.pattern!r}): choose any (single weights), 2:4, or a block "
+                "of rows x columns such as 4x1."
+            )
+        if self.pattern == M_OF_N and self.sparsity != 0.5:
+            raise RecipeError(
+                f"prune({self.sparsity:g}, pattern=2:4): two zeros in every four weights are a "
+                "sparsity of 0.5; leave the sparsity out, or the pattern."
+            )
+        _check_flag("prune", "depthwise", self.depthwise)
+
+    @property
+    def block(self) -> tuple[int, int] | None:
+        """Rows and columns of the block pattern, None for the other patterns."""
+        match = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", str(self.pattern))
+        return (int(match[1]), int(match[2])) if match else None
+
+    def __str__(self) -> str:
+        return _written("prune", self, first=f"{self.sparsity:g}")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Let each kernel have no more than `centroids` distinct values, which training moves.
+
+    `per_channel` gives every output channel of a convolution centroids of its own. Depthwise
+    kernels stay as they are unless `depthwise`.
+    """
+
+    centroids: int = 16
+    initialisation: Initialisation = "kmeans++"
+    per_channel: bool = False
+    where: tuple[str, ...] = ()
+    depthwise: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.centroids, bool) or not isinstance(self.centroids, int):
+            raise RecipeError(
+                f"cluster(centroids={self.centroids!r}): give a whole number from 2 on."
+            )
+        if self.centroids < 2:
+            raise RecipeError(
+                f"cluster(centroids={self.centroids}): with fewer than 2 distinct values a kernel "
+                "says nothing; give 2 or more, usually 8 to 64."
+            )
+        _check_choice("cluster", "initialisation", self.initialisation, Initialisation)
+        _check_flag("cluster", "per_channel", self.per_channel)
+        _check_flag("cluster", "depthwise", self.depthwise)
+
+    def __str__(self) -> str:
+        return _written("cluster", self, first=str(self.centroids))
+
+
+@dataclass(frozen=True)
+class Qat:
+    """Train with int8 rounding in the loop, then write int8; keeps earlier zeros and clusters."""
+
+    io: Literal["float", "int"] = "float"
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.io not in ("float", "int"):
+            raise RecipeError(f"qat(io={self.io!r}): choose float or int.")
+
+    def __str__(self) -> str:
+        return _written("qat", self)
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """How the weights and activations are stored in the file; `io` is the type of its ends."""
+
+    scheme: Scheme = "int8"
+    io: Literal["float", "int"] = "float"
+
+    def __post_init__(self) -> None:
+        if self.io not in ("float", "int"):
+            raise RecipeError(f"{self.scheme}(io={self.io!r}): choose float or int.")
+        if self.io == "int" and self.scheme not in ("int8", "int16x8"):
+            raise RecipeError(
+                f"{self.scheme}(io=int): only int8 and int16x8 files have integer ends."
+            )
+
+    def __str__(self) -> str:
+        return self.scheme + ("(io=int)" if self.io == "int" else "")
+
+
+Pass = Lcrm | Prune | Cluster | Qat | Quantize
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_flag(name: str, option: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise RecipeError(f"{name}({option}={value!r}): give true or false.")
+
+
+def _check_choice(name: str, option: str, value: Any, kind: Any) -> None:
+    if value not in get_args(kind):
+        raise RecipeError(f"{name}({option}={value!r}): choose one of {', '.join(get_args(kind))}.")
+
+
+def _written(name: str, step: Any, first: str = "") -> str:
+    """The pass as text: its first option without a name where it has one, then what changed."""
+    changed = [
+        f"{field.name}={_literal(getattr(step, field.name))}"
+        for field in fields(step)[1 if first else 0 :]
+        if getattr(step, field.name) != field.default
+    ]
+    inside = ", ".join([first, *changed] if first else changed)
+    return f"{name}({inside})" if inside else name
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "'" + ",".join(value) + "'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
