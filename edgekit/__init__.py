@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from edgekit.comparison import Comparison
     from edgekit.data import Dataset, load_data
     from edgekit.errors import EdgeKitError
-    from edgekit.optimization import Optimized, optimize
+    from edgekit.exporting import Optimized
+    from edgekit.optimization import optimize
     from edgekit.report import write_report
 
 _HOMES = {
@@ -19,7 +20,7 @@ _HOMES = {
     "Dataset": "data",
     "EdgeKitError": "errors",
     "LocalBoard": "boards",
-    "Optimized": "optimization",
+    "Optimized": "exporting",
     "ProfileSettings": "boards",
     "compare": "comparing",
     "load_data": "data",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgekit_converters.proof import FileProof, LayerProof
 from edgekit_device.number import Number
 
 SCHEMA = "edgekit.comparison/1"
@@ -15,6 +16,7 @@ COLUMNS: dict[str, str] = {
     "macs": "MACs",
     "file_bytes": "file (bytes)",
     "gzip_bytes": "gzip -9 (bytes)",
+    "zstd_bytes": "zstd -19 (bytes)",
     "latency_p50_ms": "latency p50 (ms)",
     "peak_rss_bytes": "peak RSS (bytes)",
     "energy_j": "energy/inference (J)",
@@ -22,6 +24,7 @@ COLUMNS: dict[str, str] = {
 """The numeric columns of a row, in table order, with their headings."""
 
 
+_NOT_PACKED = Number.unavailable("not recorded")
 _NOT_COMPARED = Number.unavailable("not compared with base")
 
 
@@ -31,7 +34,8 @@ class Row:
 
     `accuracy_change` is accuracy less the base's, with the 95 % interval of a paired comparison.
     `same_as` names the recipe of an earlier row whose file (`sha256`) is the very same: the two
-    differ by noise alone.
+    differ by noise alone. `stages` names the trained stages behind it by their `Stage.recipe`, in
+    order; `proof` is what stands in its file.
     """
 
     recipe: str
@@ -50,6 +54,9 @@ class Row:
     same_as: str = ""
     pareto: bool = False
     error: str | None = None
+    zstd_bytes: Number = _NOT_PACKED
+    stages: tuple[str, ...] = ()
+    proof: FileProof | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,14 @@ class LayerSaving:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a recipe: what it changed, what it left with the reason, how it trained."""
+    """One step of a recipe: what it changed, what it left with the reason, how it trained.
+
+    `best_epoch` is the one whose weights it left with. `trainable_parameters` and
+    `other_parameters` are those of the model while it was trained, with the masks, centroids and
+    ranges that the step itself needs; None where not known. Accuracies are the Keras model's on
+    the validation split, before and after; None without data. `proof` holds what was asked of each
+    kernel and what came out.
+    """
 
     recipe: str
     name: str
@@ -79,6 +93,12 @@ class Stage:
     changed: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     reused: bool = False
+    best_epoch: int = 0
+    trainable_parameters: int | None = None
+    other_parameters: int | None = None
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+    proof: tuple[LayerProof, ...] = ()
 
 
 @dataclass(frozen=True)

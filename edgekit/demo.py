@@ -12,6 +12,7 @@ from edgekit.boards import ProfileSettings
 from edgekit.comparing import compare
 from edgekit.comparison import Comparison
 from edgekit.data import load_data
+from edgekit.journal import alone
 from edgekit.progress import Listener, Step
 from edgekit.stages import Parent, versions
 from edgekit.store import content_key, open_run, stage_folder
@@ -51,7 +52,8 @@ def run_demo(out: Path, *, small: bool, boards: Sequence[str], progress: Listene
 
     facts = {"demo": small, "data": data.fingerprint, "versions": versions()}
     key = content_key(facts)
-    folder, _ = stage_folder(run, key, train_parent)
+    with alone(run, "edgekit demo"):
+        folder, _ = stage_folder(run, key, "trained parent", train_parent, progress)
     parent = Parent(ec.load_model(folder / "model.keras"), key)
     model = folder / "model.keras"
     return compare(

@@ -19,3 +19,7 @@ class ReportError(EdgeKitError):
 
 class RunError(EdgeKitError):
     """A run folder that cannot be used, or a comparison that cannot be carried out."""
+
+
+class DiskError(RunError):
+    """A disk that takes no more, or a folder that cannot be written; nothing else can go on."""

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset, load_calibration, load_data
 from edgekit.data.sources import Pixels, Source
-from edgekit.evaluate import accuracy as measured_accuracy
-from edgekit.progress import Listener, Step, silent
+from edgekit.exporting import Optimized, Samples, export
+from edgekit.journal import alone, under_way
+from edgekit.progress import Listener, silent
 from edgekit.stages import Parent, run_stages
-from edgekit.store import content_key, file_name, open_run
-from edgekit_device import Number
+from edgekit.store import StageDamageError, content_key, open_run, set_aside
 
 if TYPE_CHECKING:
     from edgekit_converters import Training
     from edgekit_converters.recipe import Recipe
 
 _CALIBRATION_SAMPLES = 200
-
-
-@dataclass(frozen=True)
-class Optimized:
-    """One recipe's file with its cost, its accuracy, and which test samples it got right.
-
-    `keras_difference` is the file's largest difference from the Keras model on the golden inputs,
-    relative to the output's range.
-    """
-
-    recipe: str
-    file: Path
-    accuracy: Number
-    parameters: Number
-    macs: Number
-    file_bytes: Number
-    gzip_bytes: Number
-    sha256: str
-    keras_difference: Number
-    correct: tuple[bool, ...]
-    stages: tuple[Stage, ...]
-    layers: tuple[LayerSaving, ...]
 
 
 def load_parent(
@@ -106,8 +83,8 @@ def optimize(
 
     Without data nothing is trained, and schemes with integer activations need `calibration`: an
     .npz file with one array per model input, under its name. `batch` is the file's fixed batch
-    size; None leaves it open, which accelerators refuse. The file lands in `out`/`folder`, the
-    trained stages in `out`/stages.
+    size; None leaves it open, which accelerators refuse. The file lands in `out`/`folder`, what it
+    was made of in `out`/stages, where the next run finds it.
 
     Raises:
         ConverterError, EdgeKitError: with what to do.
@@ -120,52 +97,55 @@ def optimize(
     if data is not None and not isinstance(data, Dataset):
         data = load_data_for(parent, data, seed=training.seed)
     ec.check_input_shapes(parent.model)
-    run = open_run(out)
-    staged = run_stages(run, parent, recipe, data, training, progress)
-    progress(Step(f"export {recipe}"))
-    file = run / folder / f"{file_name(str(recipe))}.tflite"
-    samples = [calibration_samples(data, training.seed)] if data else None
+    given: Sequence[Any] | None = [calibration_samples(data, training.seed)] if data else None
     if calibration is not None:
         names = [tensor.name for tensor in parent.model.inputs]
-        samples = load_calibration(Path(calibration), names)
-    done = ec.export_tflite(
-        staged.model, recipe.export, file, representative=samples, recipe=recipe, batch=batch
-    )
-    correct: tuple[bool, ...] = ()
-    accuracy = Number.unavailable("no data were given")
-    if data is not None:
-        progress(Step(f"score {recipe}"))
-        objective = ec.classification_objective(staged.model, data.classes)
-        correct = tuple(
-            ec.correct(file, data.test.x, data.test.y, from_logits=objective.from_logits)
+        given = load_calibration(Path(calibration), names)
+    run = open_run(out)
+    with (
+        alone(run, f"optimize {recipe}") as entry,
+        under_way(run, "optimize", entry, progress),
+    ):
+        return carry_out(
+            run,
+            parent,
+            recipe,
+            Samples(given, data),
+            folder=folder,
+            batch=batch,
+            training=training,
+            progress=progress,
         )
-        accuracy = measured_accuracy(correct)
-        ec.note_task(done, {"name": data.name, "metric": "accuracy", **accuracy.to_json()})
-    seen = ec.inspect_model(staged.model)
-    return Optimized(
-        recipe=str(recipe),
-        file=file,
-        accuracy=accuracy,
-        parameters=Number.counted(seen.parameters),
-        macs=_macs(seen),
-        file_bytes=Number.counted(done.file_bytes),
-        gzip_bytes=Number.counted(done.gzip_bytes),
-        sha256=done.sha256,
-        keras_difference=Number.measured(done.keras_difference),
-        correct=correct,
-        stages=staged.stages,
-        layers=staged.layers,
-    )
+
+
+def carry_out(
+    run: Path,
+    parent: Parent,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    folder: str,
+    batch: int | None = 1,
+    training: Training,
+    progress: Listener,
+) -> Optimized:
+    """One recipe in an open run folder that nobody else works in.
+
+    Raises:
+        ConverterError, EdgeKitError: with what to do.
+    """
+    while True:
+        try:
+            staged = run_stages(run, parent, recipe, samples.data, training, progress)
+            return export(
+                run, staged, recipe, samples, folder=folder, batch=batch, progress=progress
+            )
+        except StageDamageError as found:
+            # Done in this process it is not damaged, so this ends.
+            set_aside(run, found, progress)
 
 
 def calibration_samples(data: Dataset, seed: int) -> Any:
     """A seeded draw from the training samples, for the scales of quantised files."""
     order = np.random.default_rng(seed).permutation(len(data.train))
     return data.train.x[order[:_CALIBRATION_SAMPLES]]
-
-
-def _macs(seen: Any) -> Number:
-    if seen.not_counted:
-        named = ", ".join(seen.not_counted[:3]) + (", …" if len(seen.not_counted) > 3 else "")
-        return Number.unavailable(f"MACs of {named} cannot be counted")
-    return Number.counted(seen.macs)

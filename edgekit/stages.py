@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
 from edgekit.errors import RunError
 from edgekit.progress import Listener, Step
-from edgekit.store import content_key, damaged, read_stage, stage_folder
+from edgekit.store import StageDamageError, content_key, read_facts, stage_folder
+from edgekit_converters.proof import LayerProof
 
 if TYPE_CHECKING:
-    from edgekit_converters import Training
+    from edgekit_converters import Training, TrainingData
+    from edgekit_converters.passes import Pass
     from edgekit_converters.recipe import Recipe
 
 
@@ -30,12 +32,12 @@ class Parent:
 
 @dataclass(frozen=True)
 class Staged:
-    """A model after some passes, with what led there."""
+    """What some passes led to; `load` reads the model, which only unfinished work needs."""
 
-    model: Any
     key: str
     stages: tuple[Stage, ...]
     layers: tuple[LayerSaving, ...]
+    load: Callable[[], Any]
 
 
 def run_stages(
@@ -46,97 +48,112 @@ def run_stages(
     training: Training,
     progress: Listener,
 ) -> Staged:
-    """Applies the recipe's model-changing passes, training after each where there are data."""
+    """Applies the recipe's model-changing passes, training after each where there are data.
 
-    staged = Staged(parent.model, parent.key, (), ())
-    for count, step in enumerate(recipe.rewrites, start=1):
-        name = "+".join(map(str, recipe.rewrites[:count]))
-        key = content_key(
-            {
-                "parent": staged.key,
-                "pass": str(step),
-                "data": data.fingerprint if data else None,
-                "training": asdict(training) if data else None,
-                "versions": versions(),
-            }
-        )
-        make = _maker(staged.model, step, name, data, training, progress)
-        folder, reused = stage_folder(run, key, make)
-        stage, layers = _told(folder, reused)
-        staged = Staged(
-            _read_model(folder, parent.safe),
-            key,
-            (*staged.stages, stage),
-            (*staged.layers, *layers),
+    Raises:
+        StageDamageError: a stage done earlier cannot be used.
+    """
+    staged = Staged(parent.key, (), (), lambda: parent.model)
+    for count in range(1, len(recipe.rewrites) + 1):
+        staged = _next(
+            run, staged, recipe.rewrites[:count], data, training, progress, safe=parent.safe
         )
     return staged
-
-
-def _read_model(folder: Path, safe: bool) -> Any:
-    import edgekit_converters as ec
-
-    try:
-        return ec.load_model(folder / "model.keras", safe=safe)
-    except ec.ModelLoadError as error:
-        raise RunError(
-            f"The stage {folder} cannot be read; delete that folder and run again, it will be "
-            f"trained anew. {error}"
-        ) from error
 
 
 def versions() -> dict[str, str]:
     """What may change a result: part of every stage's key and of every report."""
     from importlib.metadata import version
 
-    names = ("edgekit", "edgekit-converters", "tensorflow", "keras", "ai-edge-litert", "numpy")
+    names = (
+        "edgekit",
+        "edgekit-converters",
+        "tensorflow",
+        "keras",
+        "tf_keras",
+        "tensorflow-model-optimization",
+        "ai-edge-litert",
+        "numpy",
+        "zstandard",
+    )
     return {name: version(name) for name in names}
 
 
-def _maker(
-    model: Any,
-    step: Any,
-    name: str,
+def _next(
+    run: Path,
+    staged: Staged,
+    passes: tuple[Pass, ...],
     data: Dataset | None,
     training: Training,
     progress: Listener,
-) -> Callable[[Path], dict[str, Any]]:
-    def make(folder: Path) -> dict[str, Any]:
-        import edgekit_converters as ec
+    *,
+    safe: bool,
+) -> Staged:
+    """The stage of the last of the passes, behind what the others have led to."""
+    import edgekit_converters as ec
 
-        start = time.monotonic()
-        ec.set_seed(training.seed, training.deterministic)
-        rewritten, decisions = ec.apply_pass(model, step)
-        epochs, history = 0, {}
-        changed = [d for d in decisions if d.substitute is not None]
-        if data is not None and changed:
-            trained = ec.fine_tune(
-                rewritten,
-                (data.train.x, data.train.y),
-                (data.validation.x, data.validation.y),
-                ec.classification_objective(rewritten, data.classes),
-                training,
-                _epoch_reporter(name, progress),
-            )
-            epochs, history = trained.epochs, trained.history
-        ec.save_model(rewritten, folder / "model.keras")
+    name = str(ec.Recipe(passes))
+    key = content_key(
+        {
+            "parent": staged.key,
+            "pass": str(passes[-1]),
+            "data": data.fingerprint if data else None,
+            "training": ec.training_facts(passes[-1], training),
+            "versions": versions(),
+        }
+    )
+
+    def make(folder: Path) -> dict[str, Any]:
+        start = monotonic()
+        outcome = ec.run_pass(
+            staged.load(),
+            passes[-1],
+            before=passes[:-1],
+            data=_training_data(data),
+            training=training,
+            progress=_epoch_reporter(name, progress),
+        )
+        ec.save_stage(outcome.model, folder)
         stage = Stage(
             recipe=name,
-            name=str(step),
-            seconds=round(time.monotonic() - start, 2),
-            epochs=epochs,
-            history=history,
-            changed=tuple(map(_change, changed)),
-            skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
+            name=str(passes[-1]),
+            seconds=round(monotonic() - start, 2),
+            epochs=outcome.trained.epochs,
+            history=outcome.trained.history,
+            changed=outcome.changed,
+            skipped=outcome.skipped,
+            best_epoch=outcome.trained.best_epoch,
+            trainable_parameters=outcome.trainable_parameters,
+            other_parameters=outcome.other_parameters,
+            accuracy_before=outcome.accuracy_before,
+            accuracy_after=outcome.accuracy_after,
+            proof=outcome.proof,
         )
-        layers = [asdict(_saving(d, name)) for d in decisions]
+        layers = [asdict(_saving(decision, name)) for decision in outcome.decisions]
         return {"stage": asdict(stage), "layers": layers}
 
-    return make
+    label = f"stage {name}"
+    folder, reused = stage_folder(run, key, label, make, progress)
+    stage, layers = _told(folder, label, reused)
+
+    def load() -> Any:
+        try:
+            return ec.load_stage(folder, safe=safe)
+        except ec.ConverterError as error:
+            if reused:
+                raise StageDamageError(folder, label, str(error)) from error
+            raise RunError(f"The {label} was stored but cannot be read again: {error}") from error
+
+    return Staged(key, (*staged.stages, stage), (*staged.layers, *layers), load)
 
 
-def _change(decision: Any) -> str:
-    frozen = "was frozen, now trained; " if decision.frozen else ""
-    return f"{decision.path}: {decision.substitute} ({frozen}case {decision.case})"
+def _training_data(data: Dataset | None) -> TrainingData | None:
+    import edgekit_converters as ec
+
+    if data is None:
+        return None
+    train, validation = data.train, data.validation
+    return ec.TrainingData((train.x, train.y), (validation.x, validation.y), data.classes)
 
 
 def _saving(decision: Any, recipe: str) -> LayerSaving:
@@ -153,25 +170,24 @@ def _saving(decision: Any, recipe: str) -> LayerSaving:
     )
 
 
-def _told(folder: Path, reused: bool) -> tuple[Stage, tuple[LayerSaving, ...]]:
+def _told(folder: Path, label: str, reused: bool) -> tuple[Stage, tuple[LayerSaving, ...]]:
     """What a finished stage tells of itself."""
-    facts = read_stage(folder)
+    facts = read_facts(folder)
     try:
         layers = tuple(LayerSaving(**layer) for layer in facts["layers"])
-        return _stage(facts["stage"], reused), layers
+        stage = facts["stage"]
+        told = Stage(
+            **{
+                **stage,
+                "changed": tuple(stage["changed"]),
+                "skipped": tuple((layer, reason) for layer, reason in stage["skipped"]),
+                "proof": tuple(LayerProof(**proof) for proof in stage["proof"]),
+                "reused": reused,
+            }
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(folder, f"its stage.json lacks or misspells {error}") from error
-
-
-def _stage(facts: dict[str, Any], reused: bool) -> Stage:
-    return Stage(
-        **{
-            **facts,
-            "changed": tuple(facts["changed"]),
-            "skipped": tuple((layer, reason) for layer, reason in facts["skipped"]),
-            "reused": reused,
-        }
-    )
+        raise StageDamageError(folder, label, f"it lacks or misspells {error}") from error
+    return told, layers
 
 
 def _epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:

@@ -1,17 +1,34 @@
-"""The run folder: trained stages under content keys, written whole or not at all."""
+"""The run folder: finished work under content keys, written whole, checked before it is used."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgekit.disk import hidden, remove, storing
 from edgekit.errors import RunError
+from edgekit.progress import Listener, Step
+
+STAGES, MEASURED = "stages", "measured"
+"""The folders of finished stages, and of measurements that wait for the rest of a comparison."""
+
+FOUND = "found"
+"""The task of a step that tells what an earlier run has left."""
+
+_FACTS = "stage.json"
+
+
+class StageDamageError(Exception):
+    """A stored stage that looks whole but cannot be used; whoever meets it has it done again."""
+
+    def __init__(self, folder: Path, label: str, why: str) -> None:
+        super().__init__(f"{label} in {folder}: {why}")
+        self.folder, self.label, self.why = folder, label, why
 
 
 def content_key(facts: dict[str, Any]) -> str:
@@ -28,9 +45,9 @@ def open_run(folder: str | Path) -> Path:
     """
     path = Path(folder)
     try:
-        (path / "stages").mkdir(parents=True, exist_ok=True)
+        (path / STAGES).mkdir(parents=True, exist_ok=True)
         (path / "files").mkdir(exist_ok=True)
-        probe = path / f".writable-{os.getpid()}"
+        probe = hidden(path / "writable")
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -40,54 +57,103 @@ def open_run(folder: str | Path) -> Path:
     return path
 
 
-def stage_folder(run: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, bool]:
+def stage_folder(
+    run: Path,
+    key: str,
+    label: str,
+    make: Callable[[Path], dict[str, Any]],
+    progress: Listener,
+) -> tuple[Path, bool]:
     """The folder of one finished stage and whether it was there already.
 
-    `make` writes the stage's files into the folder it is given and returns the facts to keep. The
-    folder appears under its key only once all of it is written, so a killed run leaves none.
-    """
-    final = run / "stages" / key
-    if (final / "stage.json").is_file():
-        return final, True
-    partial = run / "stages" / f".{key}.{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        facts = make(partial)
-        (partial / "stage.json").write_text(json.dumps(facts, indent=1) + "\n")
-        try:
-            partial.rename(final)
-        except OSError:
-            # Another process was faster, or a folder without its facts is in the way.
-            if not (final / "stage.json").is_file():
-                shutil.rmtree(final)
-                partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return final, False
-
-
-def read_stage(folder: Path) -> dict[str, Any]:
-    """The facts a finished stage kept.
+    `make` writes the stage's files into the folder it is given and returns the facts to keep.
+    `label` is what people are told of, such as "stage lcrm".
 
     Raises:
-        RunError: the stage's file is damaged.
+        DiskError: the stage cannot be stored.
     """
-    try:
-        facts = json.loads((folder / "stage.json").read_text())
-    except (OSError, ValueError) as error:
-        raise damaged(folder, str(error)) from error
-    if not isinstance(facts, dict):
-        raise damaged(folder, f"its stage.json holds a {type(facts).__name__}")
+    found = find(run, STAGES, key, label, progress)
+    return (found, True) if found else (put(run, STAGES, key, label, make), False)
+
+
+def find(run: Path, shelf: str, key: str, label: str, progress: Listener) -> Path | None:
+    """The folder under this key if all in it is as it was stored; a damaged one is removed."""
+    folder = run / shelf / key
+    if not folder.exists():
+        return None
+    why = damage(folder)
+    if why is None:
+        return folder
+    set_aside(run, StageDamageError(folder, label, why), progress)
+    return None
+
+
+def put(
+    run: Path, shelf: str, key: str, label: str, make: Callable[[Path], dict[str, Any]]
+) -> Path:
+    """Makes the folder under this key, which appears only once all of it is written.
+
+    So a killed run leaves none. Raises DiskError where it cannot be stored.
+    """
+    final = run / shelf / key
+    partial = hidden(final)
+    with storing(run, f"the {label}"):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            # What JSON makes of the facts is what will be read and checked.
+            facts = json.loads(json.dumps(make(partial)))
+            files = {
+                str(path.relative_to(partial)): _sha256(path)
+                for path in sorted(partial.rglob("*"))
+                if path.is_file()
+            }
+            told = {"sha256": _digest(files, facts), "files": files, "facts": facts}
+            (partial / _FACTS).write_text(json.dumps(told, indent=1) + "\n")
+            # Another process may have been faster, or something useless is in the way.
+            if not final.exists() or damage(final) is not None:
+                remove(final)
+                partial.rename(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The facts that a stage kept, which `find` or `put` has given."""
+    facts: dict[str, Any] = json.loads((folder / _FACTS).read_text())["facts"]
     return facts
 
 
-def damaged(folder: Path, why: str) -> RunError:
-    """The error of a stage that cannot be used."""
-    return RunError(
-        f"The stage {folder} is damaged ({why}); delete that folder and run again, it will be "
-        "trained anew."
-    )
+def damage(folder: Path) -> str | None:
+    """In what a folder differs from what was stored; None if it is whole."""
+    try:
+        told = json.loads((folder / _FACTS).read_bytes())
+    except FileNotFoundError:
+        return f"it has no {_FACTS}"
+    except (OSError, ValueError):
+        return f"its {_FACTS} cannot be read"
+    if not isinstance(told, dict) or not {"sha256", "files", "facts"} <= told.keys():
+        return f"its {_FACTS} holds no checksums"
+    if told["sha256"] != _digest(told["files"], told["facts"]):
+        return f"{_FACTS} does not have the content it was stored with"
+    for name, wanted in told["files"].items():
+        try:
+            if _sha256(folder / name) != wanted:
+                return f"{name} does not have the content it was stored with"
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+    return None
+
+
+def set_aside(run: Path, found: StageDamageError, progress: Listener) -> None:
+    """Removes a stage that cannot be used and says so."""
+    sentence = f"{found.label} was damaged ({found.why}); it is done again"
+    progress(Step(FOUND, 1.0, sentence))
+    with storing(run, f"the {found.label}"):
+        remove(found.folder)
 
 
 def file_name(recipe: str) -> str:
@@ -96,3 +162,15 @@ def file_name(recipe: str) -> str:
     if name == recipe and 0 < len(name) <= 80:
         return name
     return f"{name[:60]}-{hashlib.sha256(recipe.encode()).hexdigest()[:6]}"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(files: Any, facts: Any) -> str:
+    return hashlib.sha256(json.dumps([files, facts], sort_keys=True).encode()).hexdigest()

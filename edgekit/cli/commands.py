@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.boards import ProfileSettings, parse_board, profile_on
 from edgekit.cli.live import live
+from edgekit.disk import storing
 from edgekit.errors import EdgeKitError, RunError
 from edgekit_device.errors import EdgeKitDeviceError
 
@@ -156,7 +157,8 @@ def show(comparison: Any, out: Path, *, as_json: bool) -> int:
 
     with live() as progress:
         progress.note("writing the report")
-        files = write_report(comparison, out)
+        with storing(out, "the report"):
+            files = write_report(comparison, out)
     if as_json:
         print(files.json.read_text(), end="")
     else:
@@ -193,6 +195,8 @@ def _trained(options: argparse.Namespace) -> Training:
         patience=options.patience,
         seed=options.seed,
         deterministic=options.deterministic,
+        tuning_epochs=options.tuning_epochs,
+        tuning_learning_rate=options.tuning_learning_rate,
     )
 
 

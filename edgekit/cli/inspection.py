@@ -13,8 +13,10 @@ from rich.text import Text
 from edgekit.report.format import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from edgekit.optimization import Optimized
+    from edgekit.comparison import Stage
+    from edgekit.exporting import Optimized
     from edgekit_converters import Inspection
+    from edgekit_converters.proof import FileProof
 
 _PIPE_WIDTH = 120
 
@@ -81,12 +83,11 @@ def print_optimized(done: Optimized) -> None:
     """One recipe's file, its numbers and what was left alone."""
     console = _console()
     for stage in done.stages:
-        again = ", reused" if stage.reused else ""
-        console.print(f"{stage.name}: {stage.epochs} epochs, {stage.seconds:.0f} s{again}")
+        console.print(_stage_text(stage), markup=False)
         for change in stage.changed:
-            console.print(f"  changed {change}")
+            console.print(f"  changed {change}", markup=False)
         for layer, reason in stage.skipped:
-            console.print(f"  left {layer}: {reason}")
+            console.print(f"  left {layer}: {reason}", markup=False)
     accuracy = done.accuracy
     if accuracy.value is None:
         console.print(f"accuracy: unavailable ({accuracy.reason})")
@@ -100,9 +101,48 @@ def print_optimized(done: Optimized) -> None:
     console.print(
         f"{count_text(int(done.parameters.value or 0))} parameters, "
         f"{bytes_text(int(done.file_bytes.value or 0))}, "
-        f"{bytes_text(int(done.gzip_bytes.value or 0))} under gzip -9"
+        f"{bytes_text(int(done.gzip_bytes.value or 0))} under gzip -9, "
+        f"{bytes_text(int(done.zstd_bytes.value or 0))} under zstd -19"
     )
+    for line in _proof_lines(done.proof):
+        console.print(line, markup=False)
     console.print(str(done.file), highlight=False, soft_wrap=True)
+
+
+def _stage_text(stage: Stage) -> str:
+    best = f" (the {_ordinal(stage.best_epoch)} was best)" if stage.best_epoch else ""
+    epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs{best}"
+    parts = [f"{stage.name}: {epochs}, {stage.seconds:.0f} s"]
+    if stage.accuracy_before is not None and stage.accuracy_after is not None:
+        parts.append(
+            f"validation accuracy {stage.accuracy_before:.3f} before, {stage.accuracy_after:.3f} "
+            "after"
+        )
+    zeros = [proof.sparsity for proof in stage.proof if proof.sparsity_asked is not None]
+    values = [proof for proof in stage.proof if proof.distinct_asked is not None]
+    if zeros:
+        shares = dict.fromkeys((f"{min(zeros):.1%}", f"{max(zeros):.1%}"))
+        parts.append(f"{' to '.join(shares)} zeros in {len(zeros)} kernels")
+    if values:
+        most = max(p.distinct_per_channel if p.per_channel else p.distinct for p in values)
+        each = " per channel" if any(p.per_channel for p in values) else ""
+        parts.append(f"at most {most} distinct values{each} in {len(values)} kernels")
+    return ", ".join([*parts, *(["reused"] if stage.reused else [])])
+
+
+def _ordinal(number: int) -> str:
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+def _proof_lines(proof: FileProof) -> list[str]:
+    """Which of a file's operators compute in integers, and why the others do not."""
+    if not proof.integer_operators:
+        return []
+    return [
+        f"{proof.integer_operators} of {proof.operators} operators compute in integers",
+        *(f"  float {item.operator} ({item.tensor}): {item.reason}" for item in proof.floats),
+    ]
 
 
 def _console() -> Console:

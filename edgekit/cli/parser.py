@@ -6,6 +6,10 @@ import argparse
 from importlib.metadata import version
 
 _RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
+_PASSES = (
+    "lcrm, prune(0.5), cluster(16), qat, int8, … joined by +, or P, C, Q, PQ, CQ, PC, PCQ for the "
+    "cascades of the middle three, such as lcrm+PCQ"
+)
 
 
 class _Version(argparse.Action):
@@ -46,7 +50,7 @@ def _inspect(command: argparse.ArgumentParser) -> None:
 
 def _optimize(command: argparse.ArgumentParser) -> None:
     _model(command)
-    command.add_argument("--recipe", required=True, help="such as int8, lcrm or lcrm+int8")
+    command.add_argument("--recipe", required=True, metavar="R", help=f"passes: {_PASSES}")
     command.add_argument(
         "--calibration",
         metavar="FILE.npz",
@@ -77,7 +81,12 @@ def _compare(command: argparse.ArgumentParser) -> None:
     _model(command)
     _data(command, required=True)
     command.add_argument(
-        "--recipes", nargs="+", default=_RECIPES, metavar="R", help=f"default: {' '.join(_RECIPES)}"
+        "--recipes",
+        nargs="+",
+        default=_RECIPES,
+        metavar="R",
+        help=f"passes: {_PASSES}; all stands for base, the cascades, lcrm, and lcrm with each "
+        f"cascade (default: {' '.join(_RECIPES)})",
     )
     _board(command, many=True)
     _training(command)
@@ -137,6 +146,11 @@ def _training(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("training of rewritten models")
     group.add_argument("--epochs", type=int, default=20, help="at most (default: %(default)s)")
     group.add_argument("--learning-rate", type=float, default=1e-3, help="default: %(default)s")
+    tuning = "for pruning, clustering and quantisation-aware training (default: %(default)s)"
+    group.add_argument("--tuning-epochs", type=int, default=10, help=f"the same {tuning}")
+    group.add_argument(
+        "--tuning-learning-rate", type=float, default=3e-4, help=f"the same {tuning}"
+    )
     group.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     group.add_argument(
         "--patience", type=int, default=5, help="epochs without gain; 0: never stop early"

@@ -176,6 +176,7 @@ class Compared(NamedTuple):
     data: Path
     out: Path
     training: Any
+    written_by_compare: str
 
 
 @pytest.fixture(scope="session")
@@ -190,5 +191,6 @@ def compared(
     result = compare(
         tiny_keras, digits_npz, out=out, training=training, profiling=profiling, command="edgekit …"
     )
+    written = (out / "comparison.json").read_text()
     write_report(result, out)
-    return Compared(result, tiny_keras, digits_npz, out, training)
+    return Compared(result, tiny_keras, digits_npz, out, training, written)

@@ -157,6 +157,7 @@ def test_optimize_without_data_says_that_accuracy_is_unknown(
     said = capsys.readouterr().out
     assert "accuracy: unavailable (no data were given)" in said
     assert "left c1: first convolution" in said
+    assert re.search(r"under gzip -9, \d\S* kB under zstd -19", said)
     assert (tmp_path / "run/optimized/lcrm+float16.tflite").is_file()
 
 

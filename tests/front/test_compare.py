@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from ai_edge_litert.interpreter import Interpreter
 
 from edgekit import compare
 from edgekit.comparison import COLUMNS, Row
+from edgekit.report.serialise import comparison_to_json
 
 RECIPES = ["base", "int8", "lcrm", "lcrm+int8"]
 # 3x3 convolutions 1->8, 8->8, 8->16 and a dense layer 16->10 on 8x8, 8x8, 4x4.
@@ -75,6 +77,7 @@ def test_sizes_are_those_of_the_file_on_disk(compared: Any, row: Row) -> None:
     assert row.file_bytes.value == len(content)
     packed = row.gzip_bytes.value
     assert packed == len(gzip.compress(content, 9, mtime=0))
+    assert row.zstd_bytes.value == len(zstandard.compress(content, 19))
 
 
 def test_parameters_and_macs_are_those_of_the_formulas(row: Row) -> None:
@@ -119,7 +122,7 @@ def test_energy_is_the_profiles_power_times_latency(compared: Any, row: Row) -> 
 def test_every_number_says_how_it_came_about(row: Row) -> None:
     said = {column: getattr(row, column).how for column in COLUMNS}
     assert said.pop("energy_j") in ("estimated", "unavailable")
-    counted = {"parameters", "macs", "file_bytes", "gzip_bytes"}
+    counted = {"parameters", "macs", "file_bytes", "gzip_bytes", "zstd_bytes"}
     assert said == {name: "counted" if name in counted else "measured" for name in said}
 
 
@@ -148,7 +151,22 @@ def test_a_shared_prefix_is_trained_once_and_says_how_it_went(compared: Any) -> 
     assert all(
         len(values) == 2 and all(map(math.isfinite, values)) for values in stage.history.values()
     )
-    assert len(list((compared.out / "stages").iterdir())) == 1
+    assert len(list((compared.out / "stages").glob("*/model.keras"))) == 1
+    assert (stage.trainable_parameters, stage.other_parameters) == (PARAMETERS["lcrm"], 0)
+    assert 1 <= stage.best_epoch <= 2
+    arrays = np.load(compared.data)
+    assert stage.accuracy_after is not None
+    assert stage.accuracy_after * len(arrays["y_val"]) == pytest.approx(
+        round(stage.accuracy_after * len(arrays["y_val"]))
+    )
+
+
+def test_a_row_names_the_stages_behind_it(row: Row) -> None:
+    assert row.stages == (("lcrm",) if "lcrm" in row.recipe else ())
+
+
+def test_the_result_is_on_disk_before_compare_returns(compared: Any) -> None:
+    assert compared.written_by_compare == comparison_to_json(compared.result)
 
 
 def test_savings_are_listed_per_convolution(compared: Any) -> None:
@@ -175,7 +193,7 @@ def test_a_second_run_trains_nothing_and_writes_the_same_files(
         progress=lambda step: steps.append(step.task),
     )
     assert [stage.reused for stage in again.stages] == [True]
-    assert not any(step.startswith("train") for step in steps)
+    assert not any(step.split()[0] in ("train", "export", "score", "found") for step in steps)
     after = {file.name: file.read_bytes() for file in (compared.out / "files").glob("*.tflite")}
     assert after == before
     assert [row.accuracy for row in again.rows] == [row.accuracy for row in compared.result.rows]
@@ -195,6 +213,10 @@ def test_other_training_is_another_stage(compared: Any, profiling: Any, tmp_path
     assert (tmp_path / "files/base.tflite").read_bytes() == (
         compared.out / "files/base.tflite"
     ).read_bytes()
-    keys = [path.name for run in (tmp_path, compared.out) for path in (run / "stages").iterdir()]
+    keys = [
+        path.parent.name
+        for run in (tmp_path, compared.out)
+        for path in (run / "stages").glob("*/model.keras")
+    ]
     assert len(set(keys)) == 2
     assert other.settings["training"]["seed"] == 1

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from edgekit import ProfileSettings, compare, optimize
+from edgekit.comparing import ALL_RECIPES
 from edgekit.errors import EdgeKitError, RunError
+from edgekit.journal import alone
+from edgekit_converters import parse_recipe
 from edgekit_converters.errors import ConverterError, ExportError, RecipeError, TrainingError
 from edgekit_device import EdgeKitDeviceError
 
@@ -60,13 +63,40 @@ def test_a_board_that_fails_keeps_what_was_learnt_without_it(again: Any, tmp_pat
     assert not any(row.pareto for row in done.rows[2:])
 
 
-def test_a_damaged_stage_fails_only_what_needs_it(again: Any, tmp_path: Path) -> None:
-    (stage,) = (tmp_path / "run" / "stages").iterdir()
-    (stage / "stage.json").write_text("{}")
-    base, lcrm = again(recipes=["lcrm"]).rows
-    assert base.error is None
-    assert f"The stage {stage} is damaged" in lcrm.error
-    assert "delete that folder" in lcrm.error
+def test_a_damaged_stage_is_done_again_and_said_so(again: Any, tmp_path: Path) -> None:
+    (model,) = (tmp_path / "run" / "stages").glob("*/model.keras")
+    model.write_bytes(model.read_bytes()[:-100])
+    tasks: list[str] = []
+    done = again(recipes=["lcrm"], progress=lambda step: tasks.append(step.task))
+    assert [row.error for row in done.rows] == [None, None]
+    said = "tage lcrm was damaged (model.keras does not have the content it was stored with)"
+    assert any(said in note for note in done.notes)
+    assert "train lcrm" in tasks
+    assert [stage.reused for stage in done.stages] == [False]
+    # The file of the same stage is whole and stays.
+    assert "export lcrm" not in tasks
+
+
+def test_two_comparisons_in_one_folder_at_a_time_are_refused(
+    again: Any, models_py: Path, tmp_path: Path
+) -> None:
+    run, models = tmp_path / "run", f"{models_py}:tiny"
+    with (
+        alone(run, "edgekit compare the first") as first,
+        pytest.raises(RunError, match=r"is in use by the process \d+ .*--out") as refused,
+    ):
+        again()
+    for part in (str(run), str(first.pid), first.started, "the first"):
+        assert part in str(refused.value)
+    with alone(run, "the first"), pytest.raises(RunError, match="is in use"):
+        optimize(models, "base", out=run)
+
+
+def test_the_name_all_stands_for_the_papers_comparison() -> None:
+    assert len(ALL_RECIPES) == len(set(ALL_RECIPES)) == 16
+    assert ALL_RECIPES[:2] == ("base", "P")
+    assert ALL_RECIPES[-1] == "lcrm+PCQ"
+    assert [str(parse_recipe(name)) for name in ALL_RECIPES] == list(ALL_RECIPES)
 
 
 def test_without_a_power_model_energy_is_unavailable_with_the_reason(again: Any) -> None:
@@ -89,6 +119,8 @@ def test_doubled_recipes_and_boards_are_one(again: Any, profiling: Any) -> None:
 
 REFUSED = {
     "unknown-pass": ({"recipes": ["shrink"]}, RecipeError, "'shrink' is no pass"),
+    "all-alone": ({"recipes": "all", "boards": ["pi"]}, EdgeKitError, "'pi' is no board"),
+    "all-and-wrong": ({"recipes": ["all", "shrink"]}, RecipeError, "'shrink' is no pass"),
     "int8-first": ({"recipes": ["int8+lcrm"]}, RecipeError, "int8 must come last"),
     "unknown-board": ({"boards": ["pi"]}, EdgeKitError, "'pi' is no board"),
     "no-data": ({"data": "nowhere"}, EdgeKitError, "'nowhere' is not a data set"),

@@ -19,12 +19,13 @@ def row(
     size: float | None = 1000,
     board: str = "local",
     error: str | None = None,
+    recipe: str = "base",
 ) -> Row:
     def number(value: float | None) -> Number:
         return UNKNOWN if value is None else Number.measured(value)
 
     return Row(
-        recipe="r",
+        recipe=recipe,
         board=board,
         file="",
         accuracy=number(accuracy),
@@ -50,6 +51,10 @@ rows = st.lists(
         st.sampled_from([None, None, "broken"]),
     ),
     max_size=9,
+).map(
+    lambda made: [
+        dataclasses.replace(row, recipe=f"recipe {number}") for number, row in enumerate(made)
+    ]
 )
 
 
@@ -110,4 +115,12 @@ def test_every_board_with_a_known_row_has_a_best_one(given: list[Row]) -> None:
     ],
 )
 def test_a_row_beside_a_rival(rival: Row, best: tuple[bool, bool]) -> None:
+    rival = dataclasses.replace(rival, recipe="rival")
     assert tuple(row.pareto for row in mark_pareto([row(), rival])) == best
+
+
+def test_pruning_and_clustering_make_no_row_faster_than_its_twin() -> None:
+    given = [row(), row(latency=0.9, recipe="P"), row(latency=0.5, recipe="int8", size=300)]
+    given.append(row(latency=0.6, recipe="PC+int8", size=300))
+    assert [row.pareto for row in mark_pareto(given)] == [False, False, True, True]
+    assert [row.pareto for row in mark_pareto(given[:2])] == [True, True]

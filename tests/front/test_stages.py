@@ -1,5 +1,6 @@
 """Which changes make a trained stage another one, and which do not."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,10 @@ import numpy as np
 import pytest
 
 from edgekit.data import Dataset, Split, load_data
-from edgekit.errors import RunError
-from edgekit.optimization import load_parent
-from edgekit.progress import silent
+from edgekit.optimization import load_parent, optimize
+from edgekit.progress import Step, silent
 from edgekit.stages import run_stages
-from edgekit.store import open_run
+from edgekit.store import FOUND, STAGES, open_run, put, read_facts
 from edgekit_converters import Training, parse_recipe
 
 Reuse = Callable[..., list[bool]]
@@ -34,6 +34,7 @@ def reused(tiny_keras: Path, data: Dataset, tmp_path: Path) -> Reuse:
         parent = load_parent(changes.pop("model", tiny_keras))
         given = {"data": data, "training": UNTRAINED, **changes}
         staged = run_stages(run, parent, parse_recipe(recipe), progress=silent, **given)
+        staged.load()
         return [stage.reused for stage in staged.stages]
 
     assert carry_out() == [False]
@@ -50,11 +51,12 @@ def test_the_same_pass_on_the_same_things_is_reused(reused: Reuse, recipe: str) 
     [
         {"training": Training(epochs=0, seed=1)},
         {"training": Training(epochs=0, learning_rate=0.5)},
+        {"training": Training(epochs=0, batch_size=16)},
         {"recipe": "lcrm(style=table4)"},
         {"recipe": "lcrm(where='c2')"},
         {"data": None},
     ],
-    ids=["seed", "learning rate", "style", "where", "no data"],
+    ids=["seed", "learning rate", "batch size", "style", "where", "no data"],
 )
 def test_anything_that_may_change_the_result_is_another_stage(
     reused: Reuse, changes: dict[str, Any]
@@ -117,14 +119,74 @@ def test_layers_of_the_users_own_file_survive_being_stored(tmp_path: Path) -> No
     parent = load_parent(f"{tmp_path / 'own_model.py'}:build")
     run = open_run(tmp_path / "run")
     staged = run_stages(run, parent, parse_recipe("lcrm"), None, UNTRAINED, silent)
-    assert type(staged.model.get_layer("own")).__name__ == "Scale"
+    assert type(staged.load().get_layer("own")).__name__ == "Scale"
 
 
-def test_a_damaged_stored_model_names_the_stage_to_delete(tiny_keras: Path, tmp_path: Path) -> None:
-    parent, run = load_parent(tiny_keras), open_run(tmp_path)
-    carry_out = (run, parent, parse_recipe("lcrm"), None, UNTRAINED, silent)
-    run_stages(*carry_out)
-    (stored,) = (tmp_path / "stages").glob("*/model.keras")
-    stored.write_bytes(stored.read_bytes()[:1000])
-    with pytest.raises(RunError, match=rf"{stored.parent}.*delete that folder and run again"):
-        run_stages(*carry_out)
+def test_settings_of_other_passes_leave_a_stage_alone(reused: Reuse) -> None:
+    other = Training(epochs=0, tuning_epochs=3, tuning_learning_rate=0.5)
+    assert reused(training=other) == [True]
+
+
+def test_a_model_that_cannot_be_read_is_trained_again(tiny_keras: Path, tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    steps: list[Step] = []
+
+    def carry_out(recipe: str) -> list[bool]:
+        done = optimize(tiny_keras, recipe, out=run, training=UNTRAINED, progress=steps.append)
+        return [stage.reused for stage in done.stages]
+
+    assert carry_out("lcrm") == [False]
+    # Stored as it is, checksums and all, but no model of this Keras.
+    (folder,) = (path.parent for path in run.glob("stages/*/model.keras"))
+    facts = read_facts(folder)
+    shutil.rmtree(folder)
+
+    def other(partial: Path) -> dict[str, Any]:
+        (partial / "model.keras").write_text("written by a Keras of the future")
+        return facts
+
+    put(run, STAGES, folder.name, "stage lcrm", other)
+    # Its file is there already, and nothing needs the model.
+    assert carry_out("lcrm") == [True]
+    assert not any(step.task == FOUND for step in steps)
+    assert carry_out("lcrm+float16") == [False]
+    (found,) = (step.detail for step in steps if step.task == FOUND)
+    assert found.startswith("stage lcrm was damaged (")
+    assert "is neither a Keras .keras file" in found
+    assert carry_out("lcrm+dynamic") == [True]
+
+
+def test_a_file_is_converted_and_scored_once(
+    tiny_keras: Path, digits_npz: Path, tmp_path: Path
+) -> None:
+    tasks: list[str] = []
+
+    def carry_out(**changes: Any) -> Any:
+        tasks.clear()
+        given = {"recipe": "lcrm+int8", "data": digits_npz, "training": UNTRAINED, **changes}
+
+        def listen(step: Step) -> None:
+            tasks.append(step.task)
+
+        return optimize(tiny_keras, out=tmp_path, progress=listen, **given)
+
+    first = carry_out()
+    assert tasks == ["export lcrm+int8", "score lcrm+int8"]
+    content = first.file.read_bytes()
+    first.file.unlink()
+    golden = first.file.with_suffix(".golden.npz")
+    golden.unlink()
+    golden.write_text("not what it was")
+    again = carry_out()
+    assert tasks == []
+    assert replace(again, stages=()) == replace(first, stages=())
+    assert again.file.read_bytes() == content
+    assert np.load(golden)["input_0"].shape[0] == 4
+    # Written over in place: the stored file is the same one where there are hard links.
+    golden.write_text("not what it was")
+    assert carry_out().file.read_bytes() == content
+    assert np.load(golden)["input_0"].shape[0] == 4
+    carry_out(batch=2)
+    assert "export lcrm+int8" in tasks
+    carry_out(training=replace(UNTRAINED, seed=1))
+    assert "export lcrm+int8" in tasks

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import RunError
-from edgekit.store import content_key, file_name, open_run, read_stage, stage_folder
+from edgekit.progress import Step, silent
+from edgekit.store import content_key, damage, file_name, open_run, read_facts, stage_folder
 
 
 def no_maker(folder: Path) -> dict[str, Any]:
@@ -32,10 +35,10 @@ def test_a_stage_is_made_once_and_then_reused(tmp_path: Path) -> None:
         assert not (run / "stages" / "key").exists()
         return {"epochs": 3}
 
-    folder, reused = stage_folder(run, "key", make)
+    folder, reused = stage_folder(run, "key", "stage x", make, silent)
     assert not reused
-    assert read_stage(folder) == {"epochs": 3}
-    assert stage_folder(open_run(run), "key", no_maker) == (folder, True)
+    assert read_facts(folder) == {"epochs": 3}
+    assert stage_folder(open_run(run), "key", "stage x", no_maker, silent) == (folder, True)
     assert (folder / "model").read_text() == "weights"
     assert visible(run) == ["key"]
 
@@ -49,14 +52,14 @@ def test_a_maker_that_stops_leaves_nothing(tmp_path: Path, stop: type[BaseExcept
         raise stop
 
     with pytest.raises(stop):
-        stage_folder(run, "key", make)
+        stage_folder(run, "key", "stage x", make, silent)
     assert list((run / "stages").iterdir()) == []
 
 
 def test_facts_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
     run = open_run(tmp_path)
     with pytest.raises(TypeError):
-        stage_folder(run, "key", lambda folder: {"bad": object()})
+        stage_folder(run, "key", "stage x", lambda folder: {"bad": object()}, silent)
     assert list((run / "stages").iterdir()) == []
 
 
@@ -71,7 +74,7 @@ def make(folder):
     print("writing", flush=True)
     time.sleep(60)
 
-stage_folder(open_run(sys.argv[1]), "key", make)
+stage_folder(open_run(sys.argv[1]), "key", "stage x", make, lambda step: None)
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -79,26 +82,89 @@ stage_folder(open_run(sys.argv[1]), "key", make)
         assert process.stdout.readline() == "writing\n"
         process.send_signal(signal.SIGKILL)
     assert visible(tmp_path) == []
-    folder, reused = stage_folder(open_run(tmp_path), "key", lambda folder: {"whole": True})
+    folder, reused = stored(open_run(tmp_path), {"whole": True})
     assert not reused
-    assert read_stage(folder) == {"whole": True}
+    assert read_facts(folder) == {"whole": True}
 
 
-def test_a_folder_without_its_facts_is_made_again(tmp_path: Path) -> None:
+def stored(run: Path, facts: dict[str, Any], steps: list[Step] | None = None) -> tuple[Path, bool]:
+    """Store two files and facts under one key, or find them there."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        (folder / "model").write_bytes(bytes(range(100)))
+        (folder / "inner").mkdir()
+        (folder / "inner" / "more").write_text("more")
+        return facts
+
+    heard = [] if steps is None else steps
+    return stage_folder(run, "key", "stage lcrm", make, heard.append)
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def change_facts(file: Path) -> None:
+    file.write_text(file.read_text().replace('"epochs": 3', '"epochs": 9'))
+
+
+ALTERED = "does not have the content it was stored with"
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no-facts": (lambda f: (f / "stage.json").unlink(), "it has no stage.json"),
+    "half-facts": (lambda f: os.truncate(f / "stage.json", 40), "its stage.json cannot be read"),
+    "empty-facts": (lambda f: os.truncate(f / "stage.json", 0), "its stage.json cannot be read"),
+    "binary-facts": (
+        lambda f: (f / "stage.json").write_bytes(b"\xff\xfe"),
+        "its stage.json cannot be read",
+    ),
+    "old-facts": (
+        lambda f: (f / "stage.json").write_text('{"stage": {}, "layers": []}'),
+        "its stage.json holds no checksums",
+    ),
+    "list": (lambda f: (f / "stage.json").write_text("[1]"), "its stage.json holds no checksums"),
+    "other-facts": (lambda f: change_facts(f / "stage.json"), f"stage.json {ALTERED}"),
+    "no-file": (lambda f: (f / "model").unlink(), "model is missing"),
+    "half-file": (lambda f: os.truncate(f / "model", 50), f"model {ALTERED}"),
+    "flipped-bit": (lambda f: flip(f / "inner" / "more"), f"inner/more {ALTERED}"),
+    "longer-file": (
+        lambda f: (f / "model").write_bytes((f / "model").read_bytes() + b"x"),
+        f"model {ALTERED}",
+    ),
+    "empty-folder": (
+        lambda f: [shutil.rmtree(f), f.mkdir()],
+        "it has no stage.json",
+    ),
+    "file-in-its-place": (
+        lambda f: [shutil.rmtree(f), f.write_text("x")],
+        "its stage.json cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize(("harm", "why"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_stage_is_told_of_and_done_again(
+    tmp_path: Path, harm: Callable[[Path], Any], why: str
+) -> None:
     run = open_run(tmp_path)
-    (run / "stages" / "key").mkdir()
-    (run / "stages" / "key" / "old").touch()
-    folder, reused = stage_folder(run, "key", lambda folder: {"new": 1})
-    assert not reused
-    assert sorted(path.name for path in folder.iterdir()) == ["stage.json"]
+    folder, _ = stored(run, {"epochs": 3})
+    assert damage(folder) is None
+    harm(folder)
+    steps: list[Step] = []
+    assert stored(run, {"epochs": 3}, steps) == (folder, False)
+    assert [step.detail for step in steps] == [f"stage lcrm was damaged ({why}); it is done again"]
+    assert damage(folder) is None
+    assert read_facts(folder) == {"epochs": 3}
+    assert stored(run, {"epochs": 3}, steps) == (folder, True)
+    assert len(steps) == 1
 
 
-@pytest.mark.parametrize("text", ["", '{"stage": ', "[1]", "null"])
-def test_a_damaged_stage_is_named_with_the_way_out(tmp_path: Path, text: str) -> None:
-    (tmp_path / "stage.json").write_text(text)
-    with pytest.raises(RunError, match=r"damaged .*; delete that folder and run again") as error:
-        read_stage(tmp_path)
-    assert str(tmp_path) in str(error.value)
+def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
+    facts = {"loss": [0.1, float("inf"), 1e-300], "text": '\u5c64 "\\n', "none": None}
+    folder, _ = stored(open_run(tmp_path), facts)
+    assert read_facts(folder) == facts
+    assert damage(folder) is None
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"], ids=["itself", "parent"])
@@ -170,12 +236,12 @@ def test_a_name_needs_no_quoting_and_fits_every_file_system(recipe: str) -> None
 def test_whoever_finishes_a_stage_second_keeps_the_first(tmp_path: Path) -> None:
     run = open_run(tmp_path)
 
-    def overtaken(folder: Path) -> dict[str, Any]:
-        final = run / "stages" / "key"
-        final.mkdir()
-        (final / "stage.json").write_text('{"by": "another process"}')
-        return {"by": "this process"}
+    first, _ = stored(open_run(tmp_path / "elsewhere"), {"by": "the first"})
 
-    folder, _ = stage_folder(run, "key", overtaken)
-    assert read_stage(folder) == {"by": "another process"}
+    def overtaken(folder: Path) -> dict[str, Any]:
+        shutil.copytree(first, run / "stages" / "key")
+        return {"by": "the second"}
+
+    folder, _ = stage_folder(run, "key", "stage x", overtaken, silent)
+    assert read_facts(folder) == {"by": "the first"}
     assert [path.name for path in (run / "stages").iterdir()] == ["key"]

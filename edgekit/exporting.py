@@ -1,0 +1,220 @@
+"""A recipe's file as a stage of the run folder: converted, proved, scored once, then published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.comparison import LayerSaving, Stage
+from edgekit.data import Dataset
+from edgekit.disk import check_temporary, publish, storing
+from edgekit.evaluate import accuracy as measured_accuracy
+from edgekit.progress import Listener, Step
+from edgekit.stages import Staged, versions
+from edgekit.store import StageDamageError, content_key, file_name, read_facts, stage_folder
+from edgekit_converters.passes import Qat
+from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor
+from edgekit_device import Number
+from edgekit_device.errors import RecordError
+
+if TYPE_CHECKING:
+    from edgekit_converters.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """One recipe's file with its cost, its accuracy, and which test samples it got right.
+
+    `keras_difference` is the file's largest difference from the Keras model on the golden inputs,
+    relative to the output's range. `proof` is what stands in the file.
+    """
+
+    recipe: str
+    file: Path
+    accuracy: Number
+    parameters: Number
+    macs: Number
+    file_bytes: Number
+    gzip_bytes: Number
+    zstd_bytes: Number
+    sha256: str
+    keras_difference: Number
+    correct: tuple[bool, ...]
+    stages: tuple[Stage, ...]
+    layers: tuple[LayerSaving, ...]
+    proof: FileProof
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a file is calibrated with (one array per model input) and scored on."""
+
+    calibration: Sequence[Any] | None
+    data: Dataset | None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What tells these samples from others."""
+        digest = hashlib.sha256()
+        for array in self.calibration or ():
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return {
+            "calibration": digest.hexdigest(),
+            "data": self.data.fingerprint if self.data else None,
+        }
+
+
+def export(
+    run: Path,
+    staged: Staged,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    folder: str,
+    batch: int | None,
+    progress: Listener,
+) -> Optimized:
+    """The recipe's file from the model that its passes led to, in `run`/`folder`.
+
+    Raises:
+        StageDamageError: it was done earlier and cannot be used.
+        ConverterError, DiskError: with what to do.
+    """
+    name, text = file_name(str(recipe)), str(recipe)
+    key = content_key(
+        {
+            "parent": staged.key,
+            "recipe": text,
+            "export": str(recipe.export),
+            "batch": batch,
+            "samples": samples.key,
+            "versions": versions(),
+        }
+    )
+
+    def make(partial: Path) -> dict[str, Any]:
+        file = partial / f"{name}.tflite"
+        return _converted(file, staged, recipe, samples, batch, progress)
+
+    label = f"file of {text}"
+    stored, _ = stage_folder(run, key, label, make, progress)
+    done = _told(stored, label, text, staged, samples, run / folder / f"{name}.tflite")
+    with storing(run, f"the {label}"):
+        # The model last: whoever sees it finds its manifest.
+        for suffix in (".golden.npz", ".manifest.json", ".tflite"):
+            publish(stored / f"{name}{suffix}", run / folder / f"{name}{suffix}")
+    return done
+
+
+def _converted(
+    file: Path,
+    staged: Staged,
+    recipe: Recipe,
+    samples: Samples,
+    batch: int | None,
+    progress: Listener,
+) -> dict[str, Any]:
+    """Writes the file with all that stands beside it and returns what is to be kept of it."""
+    import edgekit_converters as ec
+
+    model, data = staged.load(), samples.data
+    plain = ec.architecture(model)
+    progress(Step(f"export {recipe}"))
+    representative = None if samples.calibration is None else list(samples.calibration)
+    try:
+        done = ec.export_tflite(
+            model, recipe.export, file, representative=representative, recipe=recipe, batch=batch
+        )
+    except ec.ExportError:
+        # A full disk for temporary files makes TensorFlow write a useless file without a word.
+        check_temporary(2 * sum(weight.nbytes for weight in plain.get_weights()))
+        raise
+    proof = _proved(file, staged, recipe)
+    correct: list[bool] = []
+    if data is not None:
+        progress(Step(f"score {recipe}"))
+        objective = ec.classification_objective(plain, data.classes)
+        correct = [
+            bool(right)
+            for right in ec.correct(
+                file, data.test.x, data.test.y, from_logits=objective.from_logits
+            )
+        ]
+        task = {"name": data.name, "metric": "accuracy", **measured_accuracy(correct).to_json()}
+        ec.note_task(done, task)
+    seen = ec.inspect_model(plain)
+    return {
+        "parameters": Number.counted(seen.parameters).to_json(),
+        "macs": _macs(seen).to_json(),
+        "file_bytes": done.file_bytes,
+        "gzip_bytes": done.gzip_bytes,
+        "zstd_bytes": done.zstd_bytes,
+        "sha256": done.sha256,
+        "keras_difference": done.keras_difference,
+        "correct": "".join("01"[right] for right in correct),
+        "proof": asdict(proof),
+    }
+
+
+def _proved(file: Path, staged: Staged, recipe: Recipe) -> FileProof:
+    """What stands in the file, held against what the last pass left in the Keras model."""
+    import edgekit_converters as ec
+
+    last = staged.stages[-1] if staged.stages else None
+    trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat)
+    reasons = dict(last.skipped) if last and trained_int8 else {}
+    return ec.prove_file(file, last.proof if last else (), reasons)
+
+
+def _told(
+    folder: Path, label: str, recipe: str, staged: Staged, samples: Samples, file: Path
+) -> Optimized:
+    facts = read_facts(folder)
+    try:
+        correct = tuple(letter == "1" for letter in facts["correct"])
+        return Optimized(
+            recipe=recipe,
+            file=file,
+            accuracy=(
+                measured_accuracy(correct)
+                if samples.data
+                else Number.unavailable("no data were given")
+            ),
+            parameters=Number.from_json(facts["parameters"]),
+            macs=Number.from_json(facts["macs"]),
+            file_bytes=Number.counted(facts["file_bytes"]),
+            gzip_bytes=Number.counted(facts["gzip_bytes"]),
+            zstd_bytes=Number.counted(facts["zstd_bytes"]),
+            sha256=facts["sha256"],
+            keras_difference=Number.measured(facts["keras_difference"]),
+            correct=correct,
+            stages=staged.stages,
+            layers=staged.layers,
+            proof=_proof(facts["proof"]),
+        )
+    except (KeyError, TypeError, ValueError, RecordError) as error:
+        raise StageDamageError(folder, label, f"it lacks or misspells {error}") from error
+
+
+def _proof(facts: dict[str, Any]) -> FileProof:
+    return FileProof(
+        **{
+            **facts,
+            "floats": tuple(FloatOperator(**item) for item in facts["floats"]),
+            "weights": tuple(WeightTensor(**item) for item in facts["weights"]),
+            "not_found": tuple(facts["not_found"]),
+        }
+    )
+
+
+def _macs(seen: Any) -> Number:
+    if seen.not_counted:
+        named = ", ".join(seen.not_counted[:3]) + (", …" if len(seen.not_counted) > 3 else "")
+        return Number.unavailable(f"MACs of {named} cannot be counted")
+    return Number.counted(seen.macs)

@@ -1,0 +1,156 @@
+"""What recipes and boards gave, as the rows and notes of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from edgekit.comparison import LayerSaving, Row, Stage
+from edgekit.data import Dataset
+from edgekit.evaluate import accuracy_change
+from edgekit.exporting import Optimized
+from edgekit.pareto import mark_pareto
+from edgekit_converters.passes import Cluster, Prune, Qat
+from edgekit_converters.recipe import parse_recipe
+from edgekit_device import Number
+
+
+def make_rows(
+    results: Mapping[str, Optimized | str], boards: Sequence[str], records: list[dict[str, Any]]
+) -> list[Row]:
+    """One row per board and recipe, the best marked; a text is why the recipe failed."""
+    rows = [
+        _row(recipe, board, results[recipe], results["base"], records)
+        for board in boards
+        for recipe in results
+    ]
+    return mark_pareto(_marked_twins(rows))
+
+
+def all_layers(results: Sequence[Optimized]) -> tuple[LayerSaving, ...]:
+    """Each rewriting stage's layers once: recipes that share it say the same."""
+    return tuple(dict.fromkeys(layer for result in results for layer in result.layers))
+
+
+def all_stages(results: Sequence[Optimized]) -> tuple[Stage, ...]:
+    """Each trained stage once; who trained it says so, later users only reuse it."""
+    unique: dict[str, Stage] = {}
+    for stage in (stage for result in results for stage in result.stages):
+        unique.setdefault(stage.recipe, stage)
+    return tuple(unique.values())
+
+
+def runtimes(records: list[dict[str, Any]]) -> dict[str, str]:
+    """The TFLite runtime of each board that answered."""
+    known = [item for item in records if item["record"].get("runtime")]
+    return {item["board"]: item["record"]["runtime"]["name"] for item in known}
+
+
+def make_notes(data: Dataset, results: Sequence[Optimized]) -> tuple[str, ...]:
+    """How the numbers are to be read."""
+    passes = [step for result in results for step in parse_recipe(result.recipe).passes]
+    return (
+        f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
+        "covers the sampling of the test set, not the luck of training. Always guessing the most "
+        f"frequent class would score {data.majority_share:.3f}.",
+        "base and its quantised versions are the parent as it came, without training; rewritten "
+        "models are trained on the training split.",
+        *_cascade_notes(passes),
+        f"The {len(results)} files ran in turns in the same rounds, so that drift of the machine "
+        "meets all; the latency's interval is the range of the medians of those rounds.",
+        "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
+        "into convolutions.",
+    )
+
+
+def _cascade_notes(passes: Sequence[Any]) -> list[str]:
+    notes = []
+    meanings = {
+        Prune: "P is pruning (the smallest weights become zero)",
+        Cluster: "C is clustering (the weights of a kernel share a few values)",
+        Qat: "Q is quantisation-aware training (int8 rounding in the loop, an int8 file)",
+    }
+    used = [text for kind, text in meanings.items() if any(isinstance(p, kind) for p in passes)]
+    if used:
+        notes.append(f"{'; '.join(used)}.")
+    if any(isinstance(step, Prune | Cluster) for step in passes):
+        notes.append(
+            "Pruning or clustering alone makes no CPU kernel faster, and the raw file no smaller: "
+            "zeros and repeated values only make the packed file (gzip, zstd) smaller."
+        )
+    return notes
+
+
+def _row(
+    recipe: str,
+    board: str,
+    result: Optimized | str,
+    base: Optimized | str,
+    records: list[dict[str, Any]],
+) -> Row:
+    if isinstance(result, str):
+        unknown = Number.unavailable("the recipe failed")
+        return Row(
+            recipe=recipe,
+            board=board,
+            file="",
+            accuracy=unknown,
+            parameters=unknown,
+            macs=unknown,
+            file_bytes=unknown,
+            gzip_bytes=unknown,
+            zstd_bytes=unknown,
+            latency_p50_ms=unknown,
+            peak_rss_bytes=unknown,
+            energy_j=unknown,
+            error=result,
+        )
+    record = next(
+        item["record"] for item in records if (item["recipe"], item["board"]) == (recipe, board)
+    )
+    error = (record.get("error") or {}).get("message")
+    row = Row(
+        recipe=recipe,
+        board=board,
+        file=f"files/{result.file.name}",
+        accuracy=result.accuracy,
+        accuracy_change=_change(result, base),
+        parameters=result.parameters,
+        macs=result.macs,
+        file_bytes=result.file_bytes,
+        gzip_bytes=result.gzip_bytes,
+        zstd_bytes=result.zstd_bytes,
+        latency_p50_ms=_number(record, "latency_ms", "p50"),
+        peak_rss_bytes=_number(record, "peak_rss_bytes"),
+        energy_j=_number(record, "energy_j"),
+        sha256=result.sha256,
+        stages=tuple(stage.recipe for stage in result.stages),
+        proof=result.proof,
+    )
+    return replace(row, error=error) if error else row
+
+
+def _change(result: Optimized, base: Optimized | str) -> Number:
+    if isinstance(base, str):
+        return Number.unavailable("base failed")
+    return accuracy_change(result.correct, base.correct)
+
+
+def _number(record: dict[str, Any], *keys: str) -> Number:
+    value: Any = record
+    for key in keys:
+        value = (value or {}).get(key)
+    return Number.from_json(value) if value else Number.unavailable("the board gave no record")
+
+
+def _marked_twins(rows: list[Row]) -> list[Row]:
+    """The rows, those told whose file an earlier row of their board has already."""
+    first: dict[tuple[str, str], str] = {}
+    marked = []
+    for row in rows:
+        earlier = (
+            first.setdefault((row.board, row.sha256), row.recipe) if row.sha256 else row.recipe
+        )
+        marked.append(row if earlier == row.recipe else replace(row, same_as=earlier))
+    return marked
