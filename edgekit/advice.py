@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from edgekit.comparison import Advice, Row, Stage
 from edgekit.data import Dataset
+from edgekit_converters import Cluster, Lcrm, Prune, Qat, Quantize, Recipe, parse_recipe
+from edgekit_converters.passes import ANY_PATTERN, Pass
 
 _WORTH_TRAINING = 0.01
 _NO_GAIN = 0.95
@@ -19,13 +21,15 @@ def advise(
     epochs: int,
     command: str,
     runtimes: Mapping[str, str],
+    tuning_epochs: int = 10,
 ) -> tuple[Advice, ...]:
     """Advice from the rows and how training went.
 
-    `command` is the comparison's own, `runtimes` the TFLite runtime that each board used.
+    `command` is the comparison's own, `runtimes` the TFLite runtime that each board used; `epochs`
+    and `tuning_epochs` are the most that a stage could have.
     """
     found = (
-        *_unfinished(rows, stages, epochs, command),
+        *_unfinished(rows, stages, epochs, tuning_epochs, command),
         *_no_faster(rows, command, runtimes),
         *_missing(rows, command),
         *_energy(rows),
@@ -34,49 +38,116 @@ def advise(
 
 
 def _unfinished(
-    rows: Sequence[Row], stages: Sequence[Stage], epochs: int, command: str
+    rows: Sequence[Row], stages: Sequence[Stage], epochs: int, tuning_epochs: int, command: str
 ) -> list[Advice]:
-    base = next((row.accuracy.value for row in rows if row.recipe == "base"), None)
-    found = []
-    for stage in stages:
-        row = next((row for row in rows if row.recipe == stage.recipe), None)
-        if row is None or row.accuracy.value is None or base is None:
+    """One piece for each stage that is to blame, told by the first recipe that it spoils."""
+    base = next((row for row in rows if row.recipe == "base"), None)
+    known = {stage.recipe: stage for stage in stages}
+    found: dict[str, Advice] = {}
+    for row in rows:
+        lost = _lost(row, base)
+        behind = [known[name] for name in _trained(row) if name in known]
+        if lost is None or lost <= _WORTH_TRAINING or not behind:
             continue
-        lost = base - row.accuracy.value
-        if lost <= _WORTH_TRAINING:
+        worst = max(behind, key=lambda stage: _share(stage, behind, rows, base))
+        if worst.recipe in found:
             continue
-        behind = f"{stage.recipe} is {100 * lost:.1f} points under base"
-        if stage.epochs >= epochs:
-            found.append(
-                Advice(
-                    f"{behind} and was still training after {stage.epochs} epochs; give it more.",
-                    f"{command} --epochs {2 * max(epochs, 1)}",
-                )
-            )
+        said = f"{row.recipe} is {100 * lost:.1f} points under base"
+        step = parse_recipe(worst.name).passes[0]
+        if isinstance(step, Lcrm):
+            advice = _more_lcrm(said, worst, step, epochs, command)
         else:
-            what = "train all layers anew"
-            if len(stage.changed) > 1:
-                what = f"keep the convolution {_most_harmful(stage)}, or {what}"
-            found.append(
-                Advice(
-                    f"{behind} although its training ended by itself after {stage.epochs} epochs; "
-                    f"{what}.",
-                    f"{command} --recipes {' '.join(_gentler(stage))}",
-                )
-            )
-    return found
+            advice = _more_tuning(said, row, worst, step, tuning_epochs, command)
+        found[worst.recipe] = advice
+    return list(found.values())
 
 
-def _gentler(stage: Stage) -> list[str]:
-    """Variants of the stage's LCRM pass that cost less accuracy, quoted for a shell."""
-    from edgekit_converters.recipe import Lcrm, parse_recipe
+def _trained(row: Row) -> tuple[str, ...]:
+    """The stages behind a row, unless it was quantised after them: then they are not to blame."""
+    passes = parse_recipe(row.recipe).passes
+    if passes and isinstance(passes[-1], Quantize):
+        return ()
+    return row.stages or (row.recipe,)
 
-    given = next(p for p in parse_recipe(stage.name).passes if isinstance(p, Lcrm))
-    variants = [replace(given, weights="fresh")]
+
+def _share(stage: Stage, behind: Sequence[Stage], rows: Sequence[Row], base: Row | None) -> float:
+    """The accuracy that one stage lost: by the files before and after it, else in training."""
+
+    def row_after(stage: Stage) -> Row | None:
+        return next((row for row in rows if _trained(row)[-1:] == (stage.recipe,)), None)
+
+    place = behind.index(stage)
+    lost = _lost(row_after(stage), row_after(behind[place - 1]) if place else base)
+    if lost is not None:
+        return lost
+    if stage.accuracy_before is None or stage.accuracy_after is None:
+        return 0.0
+    return stage.accuracy_before - stage.accuracy_after
+
+
+def _lost(row: Row | None, base: Row | None) -> float | None:
+    if row is None or base is None or row.accuracy.value is None or base.accuracy.value is None:
+        return None
+    return base.accuracy.value - row.accuracy.value
+
+
+def _more_lcrm(said: str, stage: Stage, given: Lcrm, epochs: int, command: str) -> Advice:
+    if stage.epochs >= epochs:
+        return Advice(
+            f"{said} and was still training after {stage.epochs} epochs; give it more.",
+            f"{command} --epochs {2 * max(epochs, 1)}",
+        )
+    what, variants = "train all layers anew", [replace(given, weights="fresh")]
     if len(stage.changed) > 1:
+        what = f"keep the convolution {_most_harmful(stage)}, or {what}"
         variants.insert(0, replace(given, where=(*given.where, f"!{_most_harmful(stage)}")))
-    # An interactive shell expands "!" within double quotes, not within single ones.
-    return [shlex.quote(str(variant).replace("'", '"')) for variant in variants]
+    return Advice(
+        f"{said} although its training ended by itself after {stage.epochs} epochs; {what}.",
+        f"{command} --recipes {_quoted(variants)}",
+    )
+
+
+def _more_tuning(
+    said: str, row: Row, stage: Stage, step: Pass, tuning_epochs: int, command: str
+) -> Advice:
+    """A gentler pass in the place of the one that lost, with more epochs where it used up its."""
+    milder, what = _milder(step)
+    passes = parse_recipe(row.recipe).passes
+    variant = Recipe(tuple(milder if given == step else given for given in passes))
+    if row.stages[-1:] != (stage.recipe,) and len(row.stages) > 1:
+        said += f", most of it lost by {step}"
+    if stage.epochs < tuning_epochs:
+        return Advice(
+            f"{said} although the training of {step} ended by itself after {stage.epochs} epochs; "
+            f"try {what}.",
+            f"{command} --recipes {_quoted([variant])}",
+        )
+    return Advice(
+        f"{said} and {step} was still training after {stage.epochs} epochs; give it more, or try "
+        f"{what}.",
+        f"{command} --recipes {_quoted([row.recipe, variant])} "
+        f"--tuning-epochs {2 * max(tuning_epochs, 1)}",
+    )
+
+
+def _milder(step: Pass) -> tuple[Pass, str]:
+    """A pass that costs less accuracy in this one's place, and what it does."""
+    if isinstance(step, Prune) and step.pattern != ANY_PATTERN:
+        return replace(step, pattern=ANY_PATTERN), "zeros without a pattern"
+    if isinstance(step, Prune):
+        share = float(f"{0.6 * step.sparsity:.1g}")
+        return replace(step, sparsity=share), f"fewer zeros ({share:g})"
+    if isinstance(step, Cluster):
+        return replace(step, centroids=2 * step.centroids), (
+            f"more distinct values ({2 * step.centroids})"
+        )
+    io = step.io if isinstance(step, Qat) else "float"
+    return Quantize("int16x8", io), "activations of 16 bits"
+
+
+def _quoted(recipes: Sequence[object]) -> str:
+    """Recipes as a shell takes them; an interactive one expands "!" within double quotes."""
+    return " ".join(shlex.quote(str(recipe).replace("'", '"')) for recipe in recipes)
 
 
 def _most_harmful(stage: Stage) -> str:
@@ -87,40 +158,44 @@ def _most_harmful(stage: Stage) -> str:
 
 
 def _no_faster(rows: Sequence[Row], command: str, runtimes: Mapping[str, str]) -> list[Advice]:
-    found = []
+    slow: dict[str, list[str]] = {}
     for row in rows:
         base = next((r for r in rows if r.recipe == "base" and r.board == row.board), None)
-        if base is None or row is base or "int8" not in row.recipe:
+        if base is None or row is base or parse_recipe(row.recipe).export.scheme != "int8":
             continue
         ours, theirs = row.latency_p50_ms, base.latency_p50_ms
         if ours.value is None or theirs.value is None or ours.value < _NO_GAIN * theirs.value:
             continue
-        slow = f"{row.recipe} is no faster than base on {row.board}"
-        if runtimes.get(row.board) == "tflite-runtime":
+        slow.setdefault(row.board, []).append(row.recipe)
+    found = []
+    for board, names in slow.items():
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        said = f"{listed} {'are' if len(names) > 1 else 'is'} no faster than base on {board}"
+        if runtimes.get(board) == "tflite-runtime":
             advice = Advice(
-                f"{slow}; tflite-runtime may lack int8 kernels there. Try the other runtime.",
+                f"{said}; tflite-runtime may lack int8 kernels there. Try the other runtime.",
                 f"{command} --runtime litert",
             )
         else:
-            advice = Advice(f"{slow}; there int8 makes the file smaller and no more.")
+            advice = Advice(f"{said}; there int8 makes the file smaller and no more.")
         found.append(advice)
     return found
 
 
 def _missing(rows: Sequence[Row], command: str) -> list[Advice]:
+    """What gives back the accuracy that int8 without training costs, unless it was tried."""
     recipes = {row.recipe for row in rows}
-    if "int8" in recipes and "int16x8" not in recipes:
-        base = next((r.accuracy.value for r in rows if r.recipe == "base"), None)
-        int8 = next((r.accuracy.value for r in rows if r.recipe == "int8"), None)
-        if base is not None and int8 is not None and base - int8 > _WORTH_TRAINING:
-            return [
-                Advice(
-                    f"int8 costs {100 * (base - int8):.1f} points; activations of 16 bits usually "
-                    "give them back.",
-                    f"{command} --recipes base int8 int16x8",
-                )
-            ]
-    return []
+    base = next((row for row in rows if row.recipe == "base"), None)
+    lost = _lost(next((row for row in rows if row.recipe == "int8"), None), base)
+    if lost is None or lost <= _WORTH_TRAINING or recipes & {"Q", "int16x8"}:
+        return []
+    return [
+        Advice(
+            f"int8 costs {100 * lost:.1f} points; training with int8 rounding (Q) or activations "
+            "of 16 bits usually give them back.",
+            f"{command} --recipes base int8 Q int16x8",
+        )
+    ]
 
 
 def _energy(rows: Sequence[Row]) -> list[Advice]:
@@ -149,7 +224,11 @@ def cautions(rows: Sequence[Row], stages: Sequence[Stage], data: Dataset) -> tup
             "own (scaling with --pixels, order of the classes)."
         )
     trained = {stage.recipe for stage in stages if stage.epochs}
-    better = [r for r in rows if r.recipe in trained and (r.accuracy_change.low or 0.0) > 0]
+    better = [
+        row
+        for row in rows
+        if trained & {row.recipe, *row.stages} and (row.accuracy_change.low or 0.0) > 0
+    ]
     if better:
         found.append(
             f"{better[0].recipe}, which was trained on these data, is better than base by more "

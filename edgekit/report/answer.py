@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgekit.comparison import Comparison, Row
+from edgekit.pareto import kernels
 from edgekit.report.evidence import busy_before
 from edgekit.report.format import (
     difference_text,
     interval_text,
     number_text,
+    quantity,
     ratio,
     ratio_text,
 )
-from edgekit.report.grid import BASE, by_board, number_of
-from edgekit.report.verdict import MARGIN, UNCERTAIN, accuracy_verdict, change_of, overlap
+from edgekit.report.grid import BASE, by_board, heading, number_of
+from edgekit.report.verdict import (
+    MARGIN,
+    UNCERTAIN,
+    accuracy_verdict,
+    change_of,
+    overlap,
+)
 
 _SAME_SIZE = 1.01
 _CLEARLY_SMALLER = 0.98
@@ -35,11 +44,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The pick by `measure`, and those kept rows that cannot be told from the fastest."""
+    """The pick by `measure`, and those kept rows that cannot be told from the fastest.
+
+    `twins` are those which run the very kernels of the pick, whatever their latencies.
+    """
 
     pick: Row
     measure: str
     alike: tuple[Row, ...]
+    twins: tuple[Row, ...]
 
 
 def answers(comparison: Comparison) -> tuple[Answer, ...]:
@@ -119,16 +132,24 @@ def _choose(kept: Sequence[Row]) -> _Choice | None:
         return None
     measure = "latency_p50_ms" if timed else "file_bytes"
     best = min(pool, key=lambda row: _value(row, measure))
-    alike = [row for row in pool if overlap(measure, best, row)] if timed else pool
+    alike = [row for row in pool if not _apart(measure, best, row)] if timed else pool
     least = min(_value(row, "file_bytes") for row in alike)
     # A few bytes more or less are the names of the layers, not a reason for another pass.
     small = [row for row in alike if _value(row, "file_bytes") <= _SAME_SIZE * least]
     pick = min(small, key=lambda row: (_passes(row), _value(row, measure)))
-    return _Choice(pick, measure, tuple(alike) if timed else ())
+    if not timed:
+        return _Choice(pick, measure, (), ())
+    twins = [row for row in pool if row is not pick and kernels(row) == kernels(pick)]
+    others = [row for row in alike if row is not pick and row not in twins]
+    return _Choice(pick, measure, tuple(others), tuple(twins))
 
 
 def _passes(row: Row) -> int:
-    return 0 if row.recipe == BASE else 1 + row.recipe.count("+")
+    if row.recipe == BASE:
+        return 0
+    # A cascade such as PCQ is as many passes as it has letters.
+    terms = row.recipe.split("+")
+    return sum(len(term) if re.fullmatch("[PCQ]+", term) else 1 for term in terms)
 
 
 def _untested(choice: _Choice, base: Row, rated: Sequence[Row]) -> Iterator[str]:
@@ -161,9 +182,14 @@ def _untested(choice: _Choice, base: Row, rated: Sequence[Row]) -> Iterator[str]
 
 
 def _clearly_less(row: Row, pick: Row, column: str) -> bool:
-    if column == "file_bytes":
+    if column.endswith("_bytes"):
         return _value(row, column) < _CLEARLY_SMALLER * _value(pick, column)
-    return _value(row, column) < _value(pick, column) and not overlap(column, row, pick)
+    return _value(row, column) < _value(pick, column) and _apart(column, row, pick)
+
+
+def _apart(column: str, one: Row, other: Row) -> bool:
+    """Whether two latencies differ by more than noise, which those of the same kernels never do."""
+    return kernels(one) != kernels(other) and not overlap(column, one, other)
 
 
 def _sentences(
@@ -174,17 +200,18 @@ def _sentences(
         costs = _costs(pick, pick)
         yield f"Only {pick.recipe} has a result of its own, so there is no choice: {costs}."
         return
-    alike = [row.recipe for row in choice.alike if row is not pick]
+    alike = [row.recipe for row in choice.alike]
+    twins = [row.recipe for row in choice.twins]
     if pick is base:
         better = "faster" if timed else "smaller"
         yield (
             f"Ship {pick.recipe} if accuracy has to stay {_KEPT}: no other recipe that is shown to "
-            f"keep it is {'measurably ' if alike else ''}{better}. It comes with "
+            f"keep it is {'measurably ' if alike or twins else ''}{better}. It comes with "
             f"{_costs(pick, base)}."
         )
     else:
         goal = "the fastest" if timed else "the smallest (no latency is known)"
-        if alike:
+        if alike or twins:
             goal = "as fast as any"
         yield (
             f"Ship {pick.recipe} if accuracy has to stay {_KEPT} of {base.recipe}: it is {goal} "
@@ -195,15 +222,42 @@ def _sentences(
             f"This run does not tell its latency from that of {_names(alike)}: "
             "the smaller file decided, then fewer passes."
         )
+    if twins:
+        yield (
+            f"{_names(twins)} {'run' if len(twins) > 1 else 'runs'} the same kernels (pruning and "
+            "clustering make none faster): any difference in latency is noise."
+        )
     lean = min(kept, key=lambda row: (_value(row, "file_bytes"), _passes(row)))
     if lean is not pick and _clearly_less(lean, pick, "file_bytes"):
         yield f"Ship {lean.recipe} if the file counts most: {_costs(lean, base)}."
+    yield from _packed(pick, base, kept)
     lossy = [row for row in rated if accuracy_verdict(row, base) == "lost"]
     faster = [row for row in lossy if row.pareto and _clearly_less(row, pick, choice.measure)]
     if faster:
         fast = min(faster, key=lambda row: _value(row, choice.measure))
         loss = difference_text(fast.accuracy, base.accuracy).lstrip("−")
         yield f"Ship {fast.recipe} only if {loss} of accuracy may be lost: {_costs(fast, base)}."
+
+
+def _packed(pick: Row, base: Row, kept: Sequence[Row]) -> Iterator[str]:
+    """The smallest download, where it is another's: pruning and clustering show here alone."""
+    columns = ("zstd_bytes", "gzip_bytes")
+    known = [c for c in columns if all(number_of(row, c).value is not None for row in kept)]
+    if not known:
+        return
+    column = known[0]
+    least = min(_value(row, column) for row in kept)
+    small = [row for row in kept if _value(row, column) <= _SAME_SIZE * least]
+    best = min(small, key=lambda row: (_passes(row), _value(row, column)))
+    if not _clearly_less(best, pick, column):
+        return
+    sizes = [quantity(column, _value(row, column)) for row in (best, pick)]
+    relative = ratio_text(ratio(number_of(best, column), number_of(base, column)))
+    yield (
+        f"For updates over the air, {best.recipe} packs smallest of those that keep the accuracy: "
+        f"{sizes[0]} with {heading(column)} ({relative} of {base.recipe}), against {sizes[1]} of "
+        f"{pick.recipe}."
+    )
 
 
 def _accuracy(pick: Row, base: Row) -> str:

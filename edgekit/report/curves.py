@@ -1,11 +1,9 @@
-"""Curves as small multiples: CPU and memory of each run, losses and metrics of each training."""
+"""Losses and metrics of each training as small multiples, and latency distributions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import median_low
 from typing import Any
 
 from edgekit.comparison import Stage
@@ -13,54 +11,10 @@ from edgekit.report.figures import FAINT, INK, SECOND, STRONG, cost_axis, drawin
 from edgekit.report.labels import shortened
 from edgekit.report.pareto import Plot
 
-_MOST_POINTS = 240
 _PLAIN_LOSS = "loss"
-_PAUSE = 3.0
-_RESOURCES = (
-    "Left: CPU cores in use; right: memory (RSS). A line ends where a model's turn ended: while "
-    "others had theirs, nothing was sampled."
-)
 
 SHOWN = ("min", "p50", "p90", "p99", "max")
 """What is drawn of a latency distribution, in rising order."""
-
-Curve = Sequence[tuple[float, float]]
-
-
-def resources_plot(board: str, records: Sequence[Mapping[str, Any]], name: str) -> Plot | None:
-    """CPU cores and memory over time, one row per recipe with shared axes; None without samples."""
-    runs = []
-    for item in records:
-        samples = item["record"].get("samples") or ()
-        cpu = _turns(samples, "cpu_cores", 1.0)
-        memory = _turns(samples, "rss_bytes", 1e6)
-        if cpu or memory:
-            runs.append((str(item["recipe"]), cpu, memory))
-    if not runs:
-        return None
-    from matplotlib.figure import Figure
-
-    with drawing(name):
-        figure = Figure(figsize=(6.6, 0.7 + 0.68 * len(runs)))
-        grid = figure.subplots(len(runs), 2, sharex=True, sharey="col", squeeze=False)
-        for (recipe, cpu, memory), (left, right) in zip(runs, grid, strict=True):
-            for axes, curve, colour in ((left, cpu, STRONG), (right, memory, SECOND)):
-                for turn in curve:
-                    axes.fill_between(*zip(*turn, strict=True), color=colour, alpha=0.18, lw=0)
-                    # A single sample is a point, which a line does not show.
-                    dot = "." if len(turn) == 1 else None
-                    axes.plot(*zip(*turn, strict=True), color=colour, marker=dot, markersize=3)
-                axes.set_ylim(bottom=0)
-                axes.locator_params(axis="y", nbins=2)
-            left.set_title(shortened(recipe, 44), fontsize=8.5)
-        grid[0][1].set_title("", fontsize=8.5)
-        for axes, unit in zip(grid[len(runs) // 2], ("CPU cores in use", "RSS (MB)"), strict=True):
-            axes.set_ylabel(unit)
-        for axes in grid[-1]:
-            axes.set_xlabel("time since the first round began (s)")
-            axes.set_xlim(left=0)
-        label = f"CPU cores in use and memory over time on {board}, one row per recipe"
-        return Plot(svg_of(figure, name, label), _RESOURCES)
 
 
 def training_plot(stages: Sequence[Stage], name: str) -> Plot | None:
@@ -158,32 +112,6 @@ def latency_plot(board: str, records: Sequence[Mapping[str, Any]], name: str) ->
         axes.set_xlabel("latency of one inference (ms)")
         svg = svg_of(figure, name, f"Latency distribution of each recipe on {board}")
     return Plot(svg, "Line: min to max; bar: p50 to p90; dot: p50; tick: p99.")
-
-
-def _turns(samples: Sequence[Mapping[str, Any]], key: str, factor: float) -> list[Curve]:
-    """(seconds, value) of each turn of a model; of many points the peak of each stretch.
-
-    A turn ends where no sample follows for _PAUSE times the usual (median) interval.
-    """
-    points = [
-        (float(sample["t_s"]), float(sample[key]) / factor)
-        for sample in samples
-        if sample.get(key) is not None and sample.get("t_s") is not None
-    ]
-    gaps = [later - sooner for (sooner, _), (later, _) in pairwise(points)]
-    # The lower median: turns of two samples have as many pauses as intervals.
-    longest = _PAUSE * median_low(gaps) if gaps else 0.0
-    cuts = [i + 1 for i, gap in enumerate(gaps) if gap > longest]
-    stretch = math.ceil(len(points) / _MOST_POINTS) or 1
-    ends = pairwise([0, *cuts, len(points)])
-    return [_peaks(points[start:end], stretch) for start, end in ends if end > start]
-
-
-def _peaks(turn: Curve, stretch: int) -> Curve:
-    """The highest of each stretch, with the turn's last sample, so that it keeps its length."""
-    parts = [turn[i : i + stretch] for i in range(0, len(turn), stretch)]
-    peaks = [(part[0][0], max(value for _, value in part)) for part in parts]
-    return [*peaks, turn[-1]] if len(parts[-1]) > 1 else peaks
 
 
 def _history(axes: Any, values: Sequence[float], colour: str, *, dashed: bool) -> None:

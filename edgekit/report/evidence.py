@@ -165,8 +165,12 @@ def _times(values: object) -> str:
     """A few times in ms: all of them, or the first and the last of many."""
     if not isinstance(values, list | tuple) or not values:
         return MISSING
-    shown = [value for value in values if isinstance(value, int | float)]
+    # A no-break space: no line ends between a value and its unit.
+    shown = [
+        milliseconds_text(value).replace(" ", "\N{NO-BREAK SPACE}")
+        for value in values
+        if isinstance(value, int | float)
+    ]
     if len(shown) <= 5:
-        return " · ".join(milliseconds_text(value) for value in shown)
-    first, last = milliseconds_text(shown[0]), milliseconds_text(shown[-1])
-    return f"{first} … {last} ({len(shown)})"
+        return " · ".join(shown)
+    return f"{shown[0]} … {shown[-1]} ({len(shown)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,6 +85,18 @@ def base_rows(rows: Iterable[Row]) -> dict[str, Row]:
 def note_of(column: str) -> str:
     """What a heading has to add to its name; empty for most."""
     return "idle included" if column == "energy_j" else ""
+
+
+def letters(rows: Iterable[Row]) -> str:
+    """What the letters in recipes' names are: "P stands for prune(0.5), Q for qat"; or empty."""
+    from edgekit_converters import parse_recipe
+
+    terms = [term for row in rows for term in row.recipe.split("+")]
+    used = {letter for term in terms if re.fullmatch("P?C?Q?", term) for letter in term}
+    named = [(letter, parse_recipe(letter).passes[0]) for letter in "PCQ" if letter in used]
+    return ", ".join(
+        f"{letter} {'for' if i else 'stands for'} {step}" for i, (letter, step) in enumerate(named)
+    )
 
 
 def by_board(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -10,11 +10,14 @@ from typing import Any
 
 from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
 from edgekit.report.answer import answers
-from edgekit.report.curves import latency_plot, resources_plot, training_plot
+from edgekit.report.curves import latency_plot, training_plot
 from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
 from edgekit.report.format import LEGEND, MISSING, count_text, digits
-from edgekit.report.grid import BASE, Grid, Line, grid, heading, note_of
+from edgekit.report.grid import BASE, Grid, Line, grid, heading, letters, note_of
 from edgekit.report.pareto import Plot, pareto_plot
+from edgekit.report.proofs import file_proofs, share, stage_proofs
+from edgekit.report.resources import Resources, resources
+from edgekit.report.techniques import COLUMNS_SHOWN, parameters_plot, techniques
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class BoardEvidence:
     busy: str
     runs: tuple[Evidence, ...]
     latency: Plot | None
-    resources: Plot | None
+    resources: Resources
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,26 @@ class LayerBlock:
 
 
 def comparison_to_html(comparison: Comparison) -> str:
-    """The page: answer, table, plots, layers, training, evidence, advice, notes, settings."""
-    from jinja2 import Environment, StrictUndefined
+    """The page: answer, table, techniques, plots, layers, training, files, evidence, settings."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup, escape
 
     here = files("edgekit.report")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: here.joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # Drawings are our own text, in which svg_of and matplotlib have escaped every name.
     environment.filters["drawing"] = lambda plot: Markup(plot.svg)
     # A long recipe may be broken after a pass, not within one.
     environment.filters["steps"] = lambda name: escape(name).replace("+", Markup("+<wbr>"))
-    template = environment.from_string(here.joinpath("template.html").read_text("utf-8"))
+    environment.filters["share"] = share
+    template = environment.get_template("template.html")
     shown = grid(comparison)
+    side_by_side = techniques(shown, comparison.stages)
     found = answers(comparison)
     return template.render(
         comparison=comparison,
@@ -88,11 +97,16 @@ def comparison_to_html(comparison: Comparison) -> str:
         base=BASE,
         grid=shown,
         columns=[(column, heading(column), note_of(column)) for column in COLUMNS],
+        letters=letters(comparison.rows),
+        techniques=side_by_side,
+        technique_columns=[(column, heading(column).partition("/")[0]) for column in COLUMNS_SHOWN],
+        parameters=parameters_plot(comparison, "parameters") if side_by_side else None,
         legend=[LEGEND[how] for how in shown.marks],
         has_base=any(line.row.recipe == BASE for line in shown.lines),
         pareto=_pareto(shown),
         blocks=_blocks(comparison.layers),
-        stages=comparison.stages,
+        stages=stage_proofs(comparison.stages),
+        files=file_proofs(comparison.rows),
         seconds=_duration,
         training=training_plot(_own(comparison.stages), "training"),
         evidence=_evidence(comparison),
@@ -178,7 +192,12 @@ def _evidence(comparison: Comparison) -> list[BoardEvidence]:
             busy=busy_before(items),
             runs=tuple(evidence(item) for item in items),
             latency=latency_plot(board, items, f"latency-{i}"),
-            resources=resources_plot(board, items, f"resources-{i}"),
+            resources=resources(
+                board,
+                items,
+                [row for row in comparison.rows if row.board == board],
+                f"resources-{i}",
+            ),
         )
         for i, (board, items) in enumerate(by_board.items())
     ]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
 from edgekit.errors import ReportError
+from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
 from edgekit_device.errors import RecordError
 from edgekit_device.number import Number
 
@@ -119,7 +120,27 @@ def _number(data: Any, where: str) -> Number:
 
 
 def _row(data: Any, where: str) -> Row:
-    return _build(Row, data, where, **dict.fromkeys((*COLUMNS, "accuracy_change"), _number))
+    return _build(
+        Row,
+        data,
+        where,
+        **dict.fromkeys((*COLUMNS, "accuracy_change"), _number),
+        stages=_each(lambda item, _: item),
+        proof=_file_proof,
+    )
+
+
+def _file_proof(data: Any, where: str) -> FileProof | None:
+    if data is None:
+        return None
+    return _build(
+        FileProof,
+        data,
+        where,
+        floats=_each(lambda item, where: _build(FloatOperator, item, where)),
+        weights=_each(lambda item, where: _build(WeightTensor, item, where)),
+        not_found=_each(lambda item, _: str(item)),
+    )
 
 
 def _stage(data: Any, where: str) -> Stage:
@@ -131,6 +152,9 @@ def _stage(data: Any, where: str) -> Stage:
         history=_history,
         changed=_each(lambda item, _: item),
         skipped=_each(_pair),
+        accuracy_before=_float_or_none,
+        accuracy_after=_float_or_none,
+        proof=_each(lambda item, where: _build(LayerProof, item, where)),
     )
 
 
@@ -146,6 +170,10 @@ def _float(data: Any, where: str) -> float:
     if isinstance(data, bool) or not isinstance(data, int | float):
         raise ReportError(f"{where}: a number is needed. Received: {data!r:.80}")
     return data
+
+
+def _float_or_none(data: Any, where: str) -> float | None:
+    return None if data is None else _float(data, where)
 
 
 def _history(data: Any, where: str) -> dict[str, list[float]]:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from edgekit.comparison import COLUMNS, Comparison
 from edgekit.report.answer import answers
 from edgekit.report.format import LEGEND
-from edgekit.report.grid import BASE, Cell, Grid, Group, Line, grid, heading, note_of
+from edgekit.report.grid import (
+    BASE,
+    Cell,
+    Grid,
+    Group,
+    Line,
+    grid,
+    heading,
+    letters,
+    note_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,28 +35,35 @@ STAR = "★"
 FAILED = "✗"
 _SAME = "same file as"
 
-_SIZE = ("accuracy", "parameters", "macs", "file_bytes", "gzip_bytes")
-_COST = tuple(column for column in COLUMNS if column not in _SIZE)
+_SIZE = ("parameters", "macs", "file_bytes", "gzip_bytes", "zstd_bytes")
+_GAIN = tuple(column for column in COLUMNS if column not in _SIZE)
 _TITLES = {"parameters": "params", "energy_j": "energy/\ninference"}
+_UPPER, _LOWER = "gzip_bytes", "zstd_bytes"
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which columns stand side by side, and whether a ratio stands beside its value or below."""
+    """Which columns stand side by side, and whether a ratio stands beside its value or below.
+
+    Where `folded`, the two packed sizes share one column, one above the other.
+    """
 
     tables: tuple[tuple[str, ...], ...]
     beside: bool
     name_width: int
     gap: int
+    folded: bool = False
 
 
 _LAYOUTS = (
     _Layout((tuple(COLUMNS),), beside=True, name_width=34, gap=2),
     _Layout((tuple(COLUMNS),), beside=True, name_width=20, gap=2),
     _Layout((tuple(COLUMNS),), beside=True, name_width=20, gap=1),
+    _Layout((tuple(COLUMNS),), beside=True, name_width=16, gap=1, folded=True),
     _Layout((tuple(COLUMNS),), beside=False, name_width=16, gap=1),
-    _Layout((_SIZE, _COST), beside=True, name_width=22, gap=2),
-    _Layout((_SIZE, _COST), beside=False, name_width=18, gap=1),
+    _Layout((tuple(COLUMNS),), beside=False, name_width=16, gap=1, folded=True),
+    _Layout((_GAIN, _SIZE), beside=True, name_width=22, gap=2),
+    _Layout((_GAIN, _SIZE), beside=False, name_width=18, gap=1),
 )
 """From the widest to the narrowest; the first that fits is taken."""
 
@@ -107,14 +124,23 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
     if comparison.advice:
         yield _text(("\nTry next", "bold"))
     for advice in comparison.advice:
-        yield _text("- ", advice.text)
+        yield _item(advice.text)
         if advice.command:
             command = _text((f"    {advice.command}", "green"))
             command.no_wrap = True
             yield command
     if comparison.notes:
         yield _text(("\nNotes", "bold"))
-    yield from (_text("- ", note) for note in comparison.notes)
+    yield from (_item(note) for note in comparison.notes)
+
+
+def _item(text: str) -> Table:
+    """A paragraph behind a dash, with which its further lines are not level."""
+    from rich.table import Table
+
+    item = Table.grid(padding=(0, 1, 0, 0))
+    item.add_row("-", _text(text))
+    return item
 
 
 def _text(*parts: str | tuple[str, str]) -> Text:
@@ -152,8 +178,12 @@ def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
         box=box.SIMPLE_HEAD, padding=(0, layout.gap, 0, 0), pad_edge=False, show_edge=False
     )
     table.add_column("recipe", vertical="top", overflow="fold")
+    if layout.folded:
+        columns = [column for column in columns if column != _LOWER]
     for column in columns:
         title = _TITLES.get(column, heading(column).replace(" ", "\n"))
+        if layout.folded and column == _UPPER:
+            title = f"{heading(_UPPER)}\n{heading(_LOWER)}"
         # Bottom-aligned headings: shorter ones are filled from above.
         filled = "\n" * (1 - title.count("\n")) + title
         table.add_column(
@@ -162,7 +192,12 @@ def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
             overflow="fold",
         )
     for line in group.lines:
-        cells = [_cell(line.cells[column], layout.beside) for column in columns]
+        cells = [
+            _folded(line.cells[_UPPER], line.cells[_LOWER])
+            if layout.folded and column == _UPPER
+            else _cell(line.cells[column], layout.beside)
+            for column in columns
+        ]
         table.add_row(_name(line, layout.name_width), *cells)
     return table
 
@@ -202,6 +237,16 @@ def _cell(cell: Cell, beside: bool) -> Text:
     return _text(cell.text, *below, *([(f"\n{cell.interval}", "dim")] if cell.interval else []))
 
 
+def _folded(upper: Cell, lower: Cell) -> Text:
+    """Two sizes in one column, each with its ratio beside it."""
+    parts: list[str | tuple[str, str]] = []
+    for cell, end in ((upper, "\n"), (lower, "")):
+        beside = f"[{cell.note}]" if cell.note else cell.ratio
+        style = "dim" if cell.note else "cyan"
+        parts += [cell.text, (f" {beside}" if beside else "", style), end]
+    return _text(*parts)
+
+
 def _legend(shown: Grid) -> Iterator[str]:
     if any(line.row.pareto for line in shown.lines):
         yield f"{STAR} Pareto-best: no other beats it in accuracy, latency and file together"
@@ -209,6 +254,8 @@ def _legend(shown: Grid) -> Iterator[str]:
         yield "0.38x ratio to base on the same board (accuracy: the difference)"
     if any(cell.interval for line in shown.lines for cell in line.cells.values()):
         yield "1.2–1.4 interval of the value above it"
+    if named := letters(line.row for line in shown.lines):
+        yield named
     for column in COLUMNS:
         if note_of(column) and any(line.cells[column].how != "unavailable" for line in shown.lines):
             yield f"{heading(column)}: of the whole board, {note_of(column)}"

@@ -138,18 +138,80 @@ def test_int8_that_is_no_faster_on_litert_is_not_sent_to_litert() -> None:
     assert given.command == ""
 
 
+def test_recipes_that_end_in_q_are_int8_as_well() -> None:
+    rows = [row("base"), row("int8", latency=1.2), row("PCQ", latency=1.1), row("PC", latency=1.1)]
+    (given,) = advice(rows)
+    assert given.text.startswith("int8 and PCQ are no faster than base on local")
+
+
+def tuned(recipe: str, name: str, epochs: int = 10, lost: float = 0.0) -> Stage:
+    return Stage(recipe, name, 1.0, epochs, accuracy_before=0.95, accuracy_after=0.95 - lost)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "milder"),
+    [
+        ("P", "prune(0.5)", "prune(0.3)"),
+        ("prune(pattern=2:4)", "prune(0.5, pattern=2:4)", "P"),
+        ("C", "cluster(16)", "cluster(32)"),
+        ("Q", "qat", "int16x8"),
+    ],
+)
+def test_a_tuned_stage_that_lost_is_given_more_epochs_or_a_milder_pass(
+    recipe: str, name: str, milder: str
+) -> None:
+    recipe = str(parse_recipe(recipe))
+    rows = [row("base"), row(recipe, 0.90, 0.5, stages=(recipe,))]
+    (given,) = advice(rows, tuned(recipe, name))
+    assert given.text.startswith(f"{recipe} is 5.0 points under base and")
+    assert "was still training after 10 epochs" in given.text
+    options = parser().parse_args(shlex.split(given.command)[1:])
+    assert options.recipes == [recipe, milder]
+    assert options.tuning_epochs == 20
+    (given,) = advice(rows, tuned(recipe, name, epochs=6))
+    assert "ended by itself after 6 epochs" in given.text
+    assert given.command == f"{COMMAND} --recipes {shlex.quote(milder)}"
+
+
+def test_of_a_cascade_the_stage_that_lost_is_told_once() -> None:
+    names = ("lcrm", "lcrm+P", "lcrm+PC", "lcrm+PCQ")
+    passes = ("lcrm", "prune(0.5)", "cluster(16)", "qat")
+    scores = (0.948, 0.946, 0.91, 0.905)
+    stages = [tuned(recipe, name) for recipe, name in zip(names, passes, strict=True)]
+    rows = [row("base")] + [
+        row(recipe, score, 0.5, stages=names[: place + 1])
+        for place, (recipe, score) in enumerate(zip(names, scores, strict=True))
+    ]
+    (given,) = advice(rows, *stages)
+    assert given.text.startswith("lcrm+PC is 4.0 points under base and cluster(16) was still")
+    assert "lcrm+P+cluster(32)" in given.command
+
+
+def test_without_the_files_between_the_validation_split_says_which_stage_lost() -> None:
+    rows = [row("base"), row("PC", 0.90, stages=("P", "PC"))]
+    (given,) = advice(rows, tuned("P", "prune(0.5)", lost=0.04), tuned("PC", "cluster(16)"))
+    assert "PC is 5.0 points under base, most of it lost by prune(0.5)" in given.text
+    assert "prune(0.3)+C" in given.command
+
+
+def test_quantisation_after_training_is_no_stage_to_blame() -> None:
+    rows = [row("base"), row("P"), row("P+int8", 0.90, 0.5, stages=("P",))]
+    assert advice(rows, tuned("P", "prune(0.5)")) == ()
+
+
 def test_speed_is_compared_on_the_same_board() -> None:
     slow = {"board": "pi"}
     rows = [row("base", latency=10, **slow), row("int8", latency=5, **slow), row("base", latency=1)]
     assert advice(rows) == ()
 
 
-def test_int8_that_costs_accuracy_is_offered_int16x8_once() -> None:
+def test_int8_that_costs_accuracy_is_offered_what_gives_it_back_once() -> None:
     rows = [row("base"), row("int8", 0.92, latency=0.5)]
     (given,) = advice(rows)
     assert given.text.startswith("int8 costs 3.0 points")
-    assert given.command == f"{COMMAND} --recipes base int8 int16x8"
+    assert given.command == f"{COMMAND} --recipes base int8 Q int16x8"
     assert advice([*rows, row("int16x8", 0.95, latency=0.5)]) == ()
+    assert advice([*rows, row("Q", 0.95, latency=0.5)]) == ()
 
 
 def test_missing_energy_is_explained_unless_the_row_failed_anyway() -> None:

@@ -16,6 +16,7 @@ from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving,
 from edgekit.report import ReportError, read_comparison, write_report
 from edgekit.report.serialise import comparison_from_json, comparison_to_json
 from edgekit.report.spreadsheet import comparison_to_csv, header
+from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
 from edgekit_device.number import Number
 
 # Surrogates are no text: UTF-8 cannot hold them.
@@ -42,6 +43,32 @@ numbers = st.one_of(
     ),
     text.filter(bool).map(Number.unavailable),
 )
+
+
+def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(strategy, max_size=2).map(tuple)
+
+
+shares = st.floats(min_value=0, max_value=1)
+file_proofs = st.builds(
+    FileProof,
+    operators=counts,
+    integer_operators=counts,
+    floats=some(st.builds(FloatOperator, text, text, text)),
+    weights=some(st.builds(WeightTensor, text, text, text, counts, shares, counts, counts)),
+    not_found=some(text),
+)
+layer_proofs = st.builds(
+    LayerProof,
+    layer=text,
+    weights=counts,
+    sparsity=shares,
+    distinct=counts,
+    distinct_per_channel=counts,
+    sparsity_asked=st.none() | shares,
+    distinct_asked=st.none() | counts,
+    per_channel=st.booleans(),
+)
 rows = st.builds(
     Row,
     recipe=text,
@@ -52,6 +79,8 @@ rows = st.builds(
     same_as=text,
     pareto=st.booleans(),
     error=st.none() | text,
+    stages=some(text),
+    proof=st.none() | file_proofs,
     **dict.fromkeys(COLUMNS, numbers),
 )
 layers = st.builds(
@@ -79,6 +108,12 @@ stages = st.builds(
     changed=st.lists(text, max_size=2).map(tuple),
     skipped=st.lists(st.tuples(text, text), max_size=2).map(tuple),
     reused=st.booleans(),
+    best_epoch=counts,
+    trainable_parameters=st.none() | counts,
+    other_parameters=st.none() | counts,
+    accuracy_before=st.none() | finite,
+    accuracy_after=st.none() | finite,
+    proof=some(layer_proofs),
 )
 plain = st.recursive(
     st.none() | st.booleans() | counts | finite | text,
@@ -86,11 +121,6 @@ plain = st.recursive(
     max_leaves=4,
 )
 objects = st.dictionaries(text, plain, max_size=3)
-
-
-def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(strategy, max_size=2).map(tuple)
-
 
 comparisons = st.builds(
     Comparison,
@@ -155,6 +185,21 @@ def test_comparisons_from_before_a_field_was_added_can_be_read(single: Compariso
     assert again == dataclasses.replace(
         single, rows=(dataclasses.replace(single.rows[0], sha256=""),)
     )
+
+
+def test_comparisons_from_before_proofs_can_be_read(sixteen: Comparison) -> None:
+    assert comparison_from_json(comparison_to_json(sixteen)) == sixteen
+    data = json.loads(comparison_to_json(sixteen))
+    for row in data["rows"]:
+        del row["zstd_bytes"], row["stages"], row["proof"]
+    for stage in data["stages"]:
+        for name in ("best_epoch", "trainable_parameters", "other_parameters", "proof",
+                     "accuracy_before", "accuracy_after"):  # fmt: skip
+            del stage[name]
+    again = comparison_from_json(json.dumps(data))
+    assert again.rows[1].zstd_bytes == Number.unavailable("not recorded")
+    assert (again.rows[1].stages, again.rows[1].proof) == ((), None)
+    assert (again.stages[0].trainable_parameters, again.stages[0].proof) == (None, ())
 
 
 def test_diverged_training_survives(single: Comparison) -> None:

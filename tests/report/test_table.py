@@ -100,6 +100,40 @@ def test_footnotes_are_grouped_and_lettered(comparison: Comparison) -> None:
     assert [note_key(i) for i in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
 
+@pytest.mark.parametrize("width", [80, 112, 118, 160])
+def test_all_cascades_stay_readable(sixteen: Comparison, width: int) -> None:
+    text = table_text(sixteen, width)
+    lines = text.splitlines()
+    for row in sixteen.rows:
+        assert any(line.removeprefix("★ ").split()[:1] == [row.recipe] for line in lines)
+    # Name, value and ratio below: no row is taller than two lines, in one table or two.
+    tables = 2 if width == 80 else 1
+    assert sum(line.startswith("───") for line in lines) == tables
+    body = text.split("Pareto-best")[0].splitlines()
+    assert len(body) <= tables * (2 * len(sixteen.rows) + 7) + 3
+    assert "P stands for prune(0.5), C for cluster(16), Q for qat" in text
+    for value in ("43.6 kB", "41.8 kB", "gzip", "zstd"):
+        assert value in text, value
+    assert "makes no kernel of a CPU faster" in text
+    assert all(len(line) <= width for line in COMMAND.sub("", text).splitlines())
+
+
+def test_letters_are_explained_only_where_they_stand(comparison: Comparison) -> None:
+    rows = tuple(row for row in comparison.rows if row.recipe in ("base", "int8", "LCRM"))
+    assert "stands for" not in table_text(dataclasses.replace(comparison, rows=rows))
+    rows = tuple(row for row in comparison.rows if row.recipe in ("base", "C"))
+    assert "C stands for cluster(16)\n" in table_text(dataclasses.replace(comparison, rows=rows))
+
+
+def test_comparisons_without_zstd_say_so_once(comparison: Comparison) -> None:
+    rows = tuple(
+        dataclasses.replace(row, zstd_bytes=Number.unavailable("not recorded"))
+        for row in comparison.rows
+    )
+    for width in (80, 118, 160):
+        assert table_text(dataclasses.replace(comparison, rows=rows), width).count("recorded") == 1
+
+
 def answer_to(comparison: Comparison, *rows: Row) -> Answer:
     (answer,) = answers(dataclasses.replace(comparison, rows=rows, records=()))
     return answer
@@ -225,6 +259,45 @@ def test_a_latency_without_an_interval_is_not_exact(comparison: Comparison) -> N
     single_round = dataclasses.replace(base, latency_p50_ms=Number.measured(1.8))
     answer = answer_to(comparison, single_round)
     assert any("differences below 5% are not told apart" in text for text in answer.cautions)
+
+
+def test_pruning_and_clustering_make_no_latency_that_counts(sixteen: Comparison) -> None:
+    base, pruned, clustered = sixteen.rows[:3]
+    quick = Number.measured(1.5, 1.45, 1.55)
+    fast = dataclasses.replace(pruned, latency_p50_ms=quick)
+    answer = answer_to(sixteen, base, fast, clustered)
+    assert answer.recipe == "base"
+    assert "no other recipe that is shown to keep it is measurably faster" in answer.text
+    assert "P and C run the same kernels (pruning and clustering make none faster)" in answer.text
+    # Nor does one whose accuracy is unknown or lost seem faster.
+    for change in (Number.measured(-0.1, -0.2, 0.1), Number.measured(-0.1, -0.2, -0.05)):
+        row = dataclasses.replace(fast, accuracy_change=change, pareto=True)
+        answer = answer_to(sixteen, base, row)
+        assert answer.recipe == "base"
+        assert "P is faster" not in " ".join(answer.cautions)
+        assert "Ship P" not in answer.text
+
+
+def test_noise_of_a_pruned_twin_does_not_hide_the_faster_kernels(sixteen: Comparison) -> None:
+    base, pruned, clustered, quantised = sixteen.rows[:4]
+    answer = answer_to(sixteen, base, pruned, clustered, quantised)
+    assert answer.recipe == "Q"
+    assert "run the same kernels" not in answer.text
+
+
+def test_the_smallest_download_is_named_beside_the_pick(sixteen: Comparison) -> None:
+    (answer,) = answers(dataclasses.replace(sixteen, records=()))
+    assert answer.recipe == "lcrm+Q"
+    assert (
+        "For updates over the air, lcrm+PCQ packs smallest of those that keep the accuracy: "
+        "2.56 kB with zstd -19 (0.02x of base), against 18.7 kB of lcrm+Q."
+    ) in answer.text
+    unpacked = Number.unavailable("not recorded")
+    rows = [dataclasses.replace(row, zstd_bytes=unpacked) for row in sixteen.rows]
+    assert "2.67 kB with gzip -9" in answer_to(sixteen, *rows).text
+    rows = [dataclasses.replace(row, gzip_bytes=unpacked) for row in rows]
+    assert "over the air" not in answer_to(sixteen, *rows).text
+    assert "over the air" not in answer_to(sixteen, *sixteen.rows[:1]).text
 
 
 def test_answer_without_latency_goes_by_size(comparison: Comparison) -> None:
