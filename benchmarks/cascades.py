@@ -18,9 +18,10 @@ import glyphs
 import results
 
 import edgekit_converters as ec
-from edgekit import load_data, load_parent, optimize
+from edgekit import load_data, optimize
 from edgekit.comparing import ALL_RECIPES
 from edgekit.data import Dataset, Split
+from edgekit.optimization import load_parent
 
 
 def main() -> None:

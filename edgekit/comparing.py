@@ -19,12 +19,12 @@ from edgekit.exporting import Optimized, Samples
 from edgekit.journal import alone, under_way
 from edgekit.measuring import measure
 from edgekit.optimization import calibration_samples, carry_out, load_data_for, load_parent
-from edgekit.progress import Listener, Step, silent
+from edgekit.progress import FOUND, Listener, Step, silent
 from edgekit.report import read_comparison
 from edgekit.report.serialise import comparison_to_json
 from edgekit.rows import all_layers, all_stages, make_notes, make_rows, runtimes
 from edgekit.stages import Parent, versions
-from edgekit.store import FOUND, open_run
+from edgekit.store import open_run
 from edgekit_converters.recipe import SHORT_NAMES
 
 if TYPE_CHECKING:

@@ -168,8 +168,14 @@ def _proved(file: Path, staged: Staged, recipe: Recipe) -> FileProof:
 
     last = staged.stages[-1] if staged.stages else None
     trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat)
-    reasons = dict(last.skipped) if last and trained_int8 else {}
+    reasons = {**dict(last.skipped), **_half(last.changed)} if last and trained_int8 else {}
     return ec.prove_file(file, last.proof if last else (), reasons)
+
+
+def _half(changed: Sequence[str]) -> dict[str, str]:
+    """What quantisation-aware training says of layers that it rounds at their output alone."""
+    told = (text.partition(": ") for text in changed)
+    return {path: what for path, _, what in told if what.startswith("its output is rounded")}
 
 
 def _told(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edgekit.disk import leftovers, remove, storing, write_whole
 from edgekit.errors import DiskError, EdgeKitError, RunError
-from edgekit.progress import Listener, Step
-from edgekit.store import FOUND, MEASURED, STAGES
+from edgekit.progress import FOUND, Listener, Step
+from edgekit.store import MEASURED, STAGES
 from edgekit_converters.errors import ConverterError
 
 _MOST = 1 << 16

@@ -11,8 +11,8 @@ from edgekit.boards import LocalBoard, ProfileSettings, profile_on
 from edgekit.disk import storing
 from edgekit.errors import DiskError, EdgeKitError
 from edgekit.exporting import Optimized
-from edgekit.progress import Listener, Step
-from edgekit.store import FOUND, MEASURED, content_key, find, put, read_facts
+from edgekit.progress import FOUND, Listener, Step
+from edgekit.store import MEASURED, content_key, find, put, read_facts
 
 
 def measure(

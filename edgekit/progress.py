@@ -20,3 +20,7 @@ Listener = Callable[[Step], None]
 
 def silent(step: Step) -> None:
     """Listens to nothing."""
+
+
+FOUND = "found"
+"""The task of a step that tells what an earlier run left behind."""

@@ -12,13 +12,11 @@ from typing import Any
 
 from edgekit.disk import hidden, remove, storing
 from edgekit.errors import RunError
-from edgekit.progress import Listener, Step
+from edgekit.progress import FOUND, Listener, Step
 
 STAGES, MEASURED = "stages", "measured"
 """The folders of finished stages, and of measurements that wait for the rest of a comparison."""
 
-FOUND = "found"
-"""The task of a step that tells what an earlier run has left."""
 
 _FACTS = "stage.json"
 

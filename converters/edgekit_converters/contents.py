@@ -265,15 +265,18 @@ def _tensor(path: Path, model: Any, tensor: Any) -> Tensor:
         "float" if "FLOAT" in kind else "integer" if scaled else "none",
         shape,
         data,
-        _zero_points(tensor.quantization, len(shape)) if scaled else np.zeros(()),
+        _zero_points(tensor.quantization, shape) if scaled else np.zeros(()),
     )
 
 
-def _zero_points(quantization: Any, rank: int) -> Any:
+def _zero_points(quantization: Any, shape: tuple[int, ...]) -> Any:
     """Zero points, of such a shape that they stand beside the values they belong to."""
     points = quantization.zeroPoint
     if points is None or len(points) < 2:
         return np.zeros(()) if points is None or not len(points) else np.asarray(points[0])
-    shape = [1] * rank
-    shape[quantization.quantizedDimension] = -1
-    return np.asarray(points).reshape(shape)
+    axis = quantization.quantizedDimension
+    if len(points) != shape[axis]:
+        raise ValueError(f"{len(points)} zero points for {shape[axis]} channels")
+    beside = [1] * len(shape)
+    beside[axis] = -1
+    return np.asarray(points).reshape(beside)

@@ -53,8 +53,8 @@ class FloatOperator:
 class FileProof:
     """What stands in a .tflite file: its operators by arithmetic, and its weights.
 
-    Operators that only take values into or out of a quantised type are not counted. `not_found` are
-    layers of which something was asked and whose kernel the file does not name.
+    Operators that only convert the file's inputs and outputs, or handle shapes, are not counted.
+    `not_found` are layers of which something was asked and whose kernel the file does not name.
     """
 
     operators: int

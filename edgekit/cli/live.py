@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from edgekit.progress import Step
+from edgekit.progress import FOUND, Step
 
 
 class Live(Protocol):
@@ -53,6 +53,10 @@ class _Bars:
         self._task = ""
 
     def __call__(self, step: Step) -> None:
+        if step.task == FOUND:
+            # Above the bar, where the next task does not take it away.
+            self._bars.console.print(f"edgekit: {step.detail}", highlight=False, markup=False)
+            return
         if step.task != self._task:
             self._task = step.task
             self._bars.reset(self._row)

@@ -229,12 +229,21 @@ def test_behind_pruning_two_centroids_are_refused_when_the_recipe_is_written() -
     assert zeros_of(kernels(outcome.model)["conv"]) >= 144
 
 
-def test_frozen_layers_are_clustered_and_other_layers_learn() -> None:
+def test_the_values_of_frozen_layers_learn_and_it_says_so() -> None:
     model = chain()
-    model.get_layer("conv").trainable = False
+    for name in ("conv", "hidden"):
+        model.get_layer(name).trainable = False
     outcome = run_pass(model, Cluster(8), data=data(), training=FAST)
-    assert distinct(kernels(outcome.model)["conv"]) <= 8
+    found = kernels(outcome.model)
+    assert distinct(found["conv"]) <= 8
+    assert distinct(found["hidden"]) <= 8
+    told = dict(line.split(": ") for line in outcome.changed)
+    assert [name for name, what in told.items() if "was frozen, now trained" in what] == [
+        "conv",
+        "hidden",
+    ]
     assert not outcome.model.get_layer("conv").trainable
+    assert not model.get_layer("conv").trainable
 
 
 @pytest.mark.parametrize("epochs", [0, 2])

@@ -13,8 +13,8 @@ import pytest
 
 from edgekit.errors import DiskError, RunError
 from edgekit.journal import alone, under_way
-from edgekit.progress import Step
-from edgekit.store import FOUND, open_run
+from edgekit.progress import FOUND, Step
+from edgekit.store import open_run
 
 HOLD = """
 import sys, time

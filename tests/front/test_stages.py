@@ -11,9 +11,9 @@ import pytest
 
 from edgekit.data import Dataset, Split, load_data
 from edgekit.optimization import load_parent, optimize
-from edgekit.progress import Step, silent
+from edgekit.progress import FOUND, Step, silent
 from edgekit.stages import run_stages
-from edgekit.store import FOUND, STAGES, open_run, put, read_facts
+from edgekit.store import STAGES, open_run, put, read_facts
 from edgekit_converters import Training, parse_recipe
 
 Reuse = Callable[..., list[bool]]

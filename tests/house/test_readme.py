@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.cli.parser import parser
+from edgekit.comparing import ALL
 from edgekit_converters import parse_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,8 @@ def test_the_readme_has_commands_to_check() -> None:
 def test_an_edgekit_command_is_understood(command: str) -> None:
     options = parser().parse_args(words(command))
     for recipe in [*getattr(options, "recipes", ()), getattr(options, "recipe", None) or "base"]:
-        parse_recipe(recipe)
+        if recipe != ALL:
+            parse_recipe(recipe)
 
 
 @pytest.mark.parametrize("command", commands("make"))

@@ -48,6 +48,7 @@ def cluster(
         raise nothing_to_do(str(step), "cluster", model.name, choice)
     # TFMOT takes the kernels out of their layers when the wrappers are built.
     earlier = {kernel.layer.name: kernel.values for kernel in found}
+    changed = tuple(f"{kernel.path}: {_told(kernel, step)}" for kernel in choice.taken)
     wrapped = _wrapped(bridged.model, choice, step, pruned)
     names = {kernel.layer.name for kernel in choice.taken}
     held = HoldKept(
@@ -64,7 +65,7 @@ def cluster(
     result = weights_back(bridged, stripped)
     return Outcome(
         model=result,
-        changed=tuple(f"{kernel.path}: {_told(kernel, step)}" for kernel in choice.taken),
+        changed=changed,
         skipped=choice.skipped,
         trained=trained,
         trainable_parameters=counts[0],
@@ -119,6 +120,8 @@ def _wrapped(model: Any, choice: Choice, step: Cluster, pruned: set[str]) -> Any
         kernel = taken.get(layer.name)
         if kernel is None:
             return layer
+        # TFMOT refuses frozen convolutions and loses the centroids of other frozen layers.
+        layer.trainable = True
         wrapper = sparse_cluster.cluster_weights(
             layer,
             number_of_clusters=step.centroids,
@@ -138,4 +141,5 @@ def _wrapped(model: Any, choice: Choice, step: Cluster, pruned: set[str]) -> Any
 
 def _told(kernel: Kernel, step: Cluster) -> str:
     each = " in each channel" if step.per_channel and kernel.kind == "Conv2D" else ""
-    return f"{kernel.values.size} weights share {step.centroids} values{each}"
+    frozen = "" if kernel.layer.trainable else "was frozen, now trained; "
+    return f"{frozen}{kernel.values.size} weights share {step.centroids} values{each}"

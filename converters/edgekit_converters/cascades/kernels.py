@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from edgekit_converters.complexity import parameters
 from edgekit_converters.graph import read_graph
@@ -122,6 +123,16 @@ def _left(kernel: Kernel, step: Prune | Cluster, name: str) -> str:
         per = " per channel" if each != size else ""
         return f"has {each} weights{per}, no more than the {step.centroids} centroids"
     return ""
+
+
+def _behind_normalisation(layer: Any) -> bool:
+    """Whether a layer reads a batch normalisation, with nothing that computes in between."""
+    makers = tf.nest.flatten([node.inbound_layers for node in layer.inbound_nodes])
+    return any(
+        type(maker).__name__ == "BatchNormalization"
+        or (type(maker).__name__ == "Dropout" and _behind_normalisation(maker))
+        for maker in makers
+    )
 
 
 def _foreign(bridged: Bridged) -> list[tuple[str, str]]:

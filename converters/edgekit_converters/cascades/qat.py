@@ -280,7 +280,7 @@ def _left(layer: Any, bridged: Bridged, step: Qat, unknown: str, caution: int) -
     if isinstance(layer, tf_keras.layers.InputLayer):
         return ""
     if not selected(_path(layer, bridged), step.where):
-        return "excluded by where"
+        return "excluded by where: its training has no rounding"
     if caution == _MOST_CAUTION and len(layer.inbound_nodes) > 1:
         return "called more than once, which the runtime does not take in int8 here"
     if not unknown:
