@@ -21,7 +21,7 @@ import edgekit_converters as ec
 from edgekit_converters.cascades.library import tfmot
 from edgekit_converters.keras2.bridge import to_tf_keras
 
-EPOCHS, BATCH, RATE = 5, 64, 3e-4
+EPOCHS, BATCH, RATE = 5, 64, 1e-4
 
 
 def main() -> None:

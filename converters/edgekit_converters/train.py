@@ -33,7 +33,7 @@ class Training:
     seed: int = 0
     deterministic: bool = False
     tuning_epochs: int = 10
-    tuning_learning_rate: float = 3e-4
+    tuning_learning_rate: float = 1e-4
 
     def __post_init__(self) -> None:
         rules: tuple[tuple[str, bool, str], ...] = (

@@ -149,7 +149,7 @@ def _training(command: argparse.ArgumentParser) -> None:
     tuning = "for pruning, clustering and quantisation-aware training (default: %(default)s)"
     group.add_argument("--tuning-epochs", type=int, default=10, help=f"the same {tuning}")
     group.add_argument(
-        "--tuning-learning-rate", type=float, default=3e-4, help=f"the same {tuning}"
+        "--tuning-learning-rate", type=float, default=1e-4, help=f"the same {tuning}"
     )
     group.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     group.add_argument(
