@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from edgekit_converters.errors import ExportError
@@ -14,6 +15,8 @@ from edgekit_converters.forward import Forward, architecture, forward
 from edgekit_converters.graph import input_keys, output_keys
 from edgekit_converters.passes import Quantize
 from edgekit_converters.quiet import quiet
+
+_CHECKED_AT_ONCE = 32
 
 
 def convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | None) -> bytes:
@@ -32,6 +35,8 @@ def convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | Non
             # The calibrator uses TensorFlow's own interpreter, which announces its end.
             warnings.simplefilter("ignore", UserWarning)
             return _converted(model, quantize, specs, samples, batch or 1)
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(
             f"TensorFlow cannot convert {model.name!r} to {quantize.scheme}: "
@@ -58,6 +63,7 @@ def _converted(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         _set_ends(converter, quantize, tf.int8)
     elif quantize.scheme in ("int8", "int16x8"):
+        _check_finite(model, samples)
         _calibrate(converter, quantize, input_keys(model), samples, batch)
     return bytes(converter.convert())
 
@@ -72,6 +78,18 @@ class _Module(tf.Module):  # type: ignore[misc]
             lambda *inputs: dict(zip(outputs, run.call(list(inputs)), strict=True)),
             autograph=False,
         )
+
+
+def _check_finite(model: Any, samples: list[Any]) -> None:
+    """Refuses a model that gives no numbers for the samples: calibration would end the process."""
+    run = forward(model)
+    for start in range(0, len(samples[0]), _CHECKED_AT_ONCE):
+        outputs = run.call([array[start : start + _CHECKED_AT_ONCE] for array in samples])
+        if not all(np.isfinite(np.asarray(output)).all() for output in outputs):
+            raise ExportError(
+                f"{model.name!r} gives NaN or infinite values on the representative set; its "
+                "weights overflow, or the samples are not scaled as in training."
+            )
 
 
 def _calibrate(

@@ -126,6 +126,11 @@ def _difference(
 ) -> float:
     scale = max(float(np.abs(expected).max()), 1e-6)
     difference = float(np.abs(expected.astype(np.float64) - tensor.dequantise(got)).max()) / scale
+    if not np.isfinite(difference):
+        raise ExportError(
+            f"The model gives NaN or infinite values in output {tensor.key!r} on its golden "
+            "inputs; its weights overflow, so train it again."
+        )
     if allowed is not None and not difference <= allowed:
         raise ExportError(
             f"{path.name} does not compute what the Keras model does: output {tensor.key!r} is off "

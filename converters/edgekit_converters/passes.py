@@ -82,7 +82,7 @@ class Prune:
         return (int(match[1]), int(match[2])) if match else None
 
     def __str__(self) -> str:
-        return _written("prune", self, first=f"{self.sparsity:g}")
+        return _written("prune", self, first=repr(float(self.sparsity)))
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def run_pass(
         from edgekit_converters.cascades.qat import quantize_aware
 
         return quantize_aware(model, step, before, data, training, progress)
-    raise RecipeError(f"{step} is done when the file is written; it does not change the model.")
+    raise RecipeError(f"{step} is done when the file is written; give it to export_tflite.")
 
 
 def training_facts(step: Pass, training: Training) -> dict[str, Any]:

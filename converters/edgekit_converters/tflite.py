@@ -85,7 +85,10 @@ def open_file(
     def run(values: list[Any]) -> list[Any]:
         for key, value in zip(input_keys, values, strict=True):
             interpreter.set_tensor(into[key]["index"], value)
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise ExportError(f"{RUNTIME} cannot run {path.name}: {error}") from error
         return [interpreter.get_tensor(out[key]["index"]) for key in output_keys]
 
     return Signature(

@@ -168,11 +168,13 @@ def fine_tune(
     library: Any = keras,
     callbacks: Sequence[Any] = (),
     settling_epochs: int = 0,
+    rate_option: str = "--learning-rate",
 ) -> Trained:
     """Trains the model in place and leaves it at the epoch with the least validation loss.
 
     `library` is the Keras that the model is made with. `callbacks` come before the kit's own. The
     first `settling_epochs` are never the best: what is asked of the weights does not hold yet.
+    `rate_option` is where the command line takes the learning rate from.
 
     Raises:
         TrainingError: the data hold NaN or infinite values, or the loss became so.
@@ -232,19 +234,22 @@ def fine_tune(
     if not losses_seen or not np.isfinite(losses_seen + history.get("val_loss", [])).all():
         raise TrainingError(
             f"Training {model.name!r} diverged: the loss is no number after epoch "
-            f"{len(losses_seen)}. Try a smaller --learning-rate than {training.learning_rate:g}, "
+            f"{len(losses_seen)}. Try a smaller {rate_option} than {training.learning_rate:g}, "
             "and check that the data are scaled and hold no NaN."
         )
     settled = history["val_loss"][settling_epochs:]
     return Trained(len(losses_seen), settling_epochs + int(np.argmin(settled)) + 1, history)
 
 
-def validation_accuracy(model: Any, data: TrainingData) -> float:
-    """Share of the validation samples that the model (of either Keras) gets right."""
+def validation_accuracy(model: Any, data: TrainingData, like: Any = None) -> float:
+    """Share of the validation samples that the model (of either Keras) gets right.
+
+    `like` is a Keras 3 model that says what a tf_keras model's output means.
+    """
     x, y = data.validation
     scores = np.asarray(model.predict(x, verbose=0))
     if scores.shape[-1] == 1:
-        objective = classification_objective(model, data.classes)
+        objective = classification_objective(model if like is None else like, data.classes)
         guesses = (scores[:, 0] > (0.0 if objective.from_logits else 0.5)).astype(int)
     else:
         guesses = scores.argmax(axis=-1)

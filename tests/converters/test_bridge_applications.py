@@ -19,7 +19,7 @@ CARRIED = {
     "ConvNeXt": {"LayerNormalization", "LayerScale", "Normalization", "StochasticDepth"},
     "EfficientNet": {"Normalization", "Rescaling"},
     "InceptionResNet": {"CustomScaleLayer"},
-    "MobileNetV3": {"Rescaling"},
+    "MobileNetV3": {"Activation", "Rescaling"},
 }
 """The layers that only Keras 3 knows, by how the models' names begin; the others have none."""
 NAMES = (

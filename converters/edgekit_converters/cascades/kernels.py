@@ -73,7 +73,9 @@ def kernels(bridged: Bridged) -> tuple[Kernel, ...]:
 
 
 def choose(bridged: Bridged, step: Prune | Cluster, found: Sequence[Kernel]) -> Choice:
-    """Which of the kernels the pass takes by its options and their shapes, not by their values.
+    """Which of the kernels the pass takes, by its options and their shapes.
+
+    Not by their values (but for kernels of zeros), so that a later pass finds the same.
 
     Raises:
         RewriteError: a `where` pattern that matches no layer.
@@ -104,16 +106,30 @@ def _left(kernel: Kernel, step: Prune | Cluster, name: str) -> str:
     size = kernel.values.size
     if not selected(kernel.path, step.where):
         return "excluded by where"
+    if not kernel.values.any():
+        return "all of its weights are zero already"
     if kernel.kind == "DepthwiseConv2D" and not step.depthwise:
         return f"depthwise kernel: few weights, all of them needed; {name}(depthwise=true) takes it"
     if isinstance(step, Prune):
         if step.block and kernel.kind != "Dense":
             return "a block pattern is for dense layers"
+        if step.block and any(
+            axis <= side for axis, side in zip(kernel.values.shape, step.block, strict=True)
+        ):
+            rows, columns = kernel.values.shape
+            return f"{rows} x {columns} weights hold no two blocks of {step.pattern} each way"
         if step.pattern == M_OF_N and kernel.kind not in ("Conv2D", "Dense"):
             return f"the 2:4 pattern runs along input channels, which {kernel.kind} does not sum"
+        if step.pattern == M_OF_N and kernel.values.shape[-2] < 3:
+            return f"{kernel.values.shape[-2]} input channels are too few for the 2:4 pattern"
         if round(size * step.sparsity) < 1:
             return f"{size} weights are too few for a sparsity of {step.sparsity:g}"
         return ""
+    if kernel.kind == "Dense" and _behind_normalisation(kernel.layer):
+        return (
+            "conversion multiplies the batch normalisation before it into its kernel, input by "
+            "input, which undoes clusters"
+        )
     each = (
         kernel.by_channel(kernel.values).shape[1]
         if step.per_channel and kernel.kind == "Conv2D"

@@ -163,12 +163,13 @@ def _asked(kernel: Kernel, step: Prune) -> float:
     shape = [int(axis) for axis in kernel.values.shape]
     size = math.prod(shape)
     if step.block:
-        rows, columns = step.block
-        blocks = math.ceil(shape[0] / rows) * math.ceil(shape[1] / columns)
-        zeroed = blocks - max(round(blocks * (1 - step.sparsity)), 1)
+        rows, columns = (
+            [min(side, axis - start) for start in range(0, axis, side)]
+            for axis, side in zip(shape, step.block, strict=True)
+        )
+        areas = sorted(row * column for row in rows for column in columns)
         # Blocks at the lower and right ends may be cut, and those may be the zeroed ones.
-        cut = blocks - (shape[0] // rows) * (shape[1] // columns)
-        return max(zeroed - cut, 0) * rows * columns / size
+        return sum(areas[: len(areas) - max(round(len(areas) * (1 - step.sparsity)), 1)]) / size
     if step.pattern == M_OF_N:
         full, rest = divmod(shape[-2], 4)
         return (2 * full + max(rest - 2, 0)) / shape[-2]
@@ -177,4 +178,5 @@ def _asked(kernel: Kernel, step: Prune) -> float:
 
 def _told(kernel: Kernel, step: Prune) -> str:
     pattern = "" if step.pattern == "any" else f" as {step.pattern}"
-    return f"{step.sparsity:.0%} of {kernel.values.size} weights{pattern} set to zero"
+    values = kernel.values
+    return f"{(values == 0).sum()} of {values.size} weights are zero{pattern}"

@@ -91,15 +91,22 @@ def quantize_aware(
     )
     trained = tune(work.rounded, model, data, training, progress, callbacks=(held,))
     result = QuantizedModel(work.bridged.copy, work.rounded, step, before, work.caution)
+    # Where centroids stand for a kernel, no gradient moves the kernel itself.
+    replaced = sum(
+        int(kernel.values.size)
+        for kernel in work.found
+        if (keep := work.keeps.get(kernel.layer.name)) and keep.clusters
+        if inner[kernel.layer.name][1]
+    )
     return Outcome(
         model=result,
         changed=tuple(f"{path}: {what}" for path, what in work.changed),
         skipped=work.skipped,
         trained=trained,
-        trainable_parameters=count_parameters(work.rounded.trainable_weights),
-        other_parameters=count_parameters(work.rounded.non_trainable_weights),
+        trainable_parameters=count_parameters(work.rounded.trainable_weights) - replaced,
+        other_parameters=count_parameters(work.rounded.non_trainable_weights) + replaced,
         accuracy_before=validation_accuracy(model, data),
-        accuracy_after=validation_accuracy(work.rounded, data),
+        accuracy_after=validation_accuracy(work.rounded, data, like=model),
         proof=_proof(work, before),
     )
 
@@ -120,7 +127,9 @@ def rebuild(
     try:
         work.rounded.set_weights(list(weights))
     except ValueError as error:
-        raise RewriteError(f"The weights of {model.name!r} behind {step} do not fit it.") from error
+        raise RewriteError(
+            f"The weights of {model.name!r} behind {step} do not fit it; carry the pass out again."
+        ) from error
     return QuantizedModel(work.bridged.copy, work.rounded, step, before, caution)
 
 
@@ -150,8 +159,9 @@ def _convertible(
                 file.write_bytes(convert(trial, Quantize("int8"), [], 1))
                 samples = [np.asarray(data.train[0][:_TRIAL_SAMPLES])]
                 make_golden(file, trial, Quantize("int8"), samples, 1)
-        except ExportError:
-            if caution == _MOST_CAUTION:
+        except ExportError as error:
+            # A full disk says nothing about the model.
+            if caution == _MOST_CAUTION or isinstance(error.__cause__, OSError):
                 raise
             caution += 1
         else:
@@ -228,7 +238,10 @@ def _prepare(model: Any, step: Qat, before: tuple[Pass, ...], caution: int) -> _
 
 
 def _clustered(kernel: Kernel, step: Cluster) -> bool:
-    """Whether clustering took the kernel: after pruning a few may have had too few values."""
+    """Whether the kernel has as few values as clustering leaves.
+
+    One that it left alone for having fewer weights than centroids has so too, and keeps them.
+    """
     _, distinct, most = count_values(kernel.by_channel(kernel.values), 0)
     each = step.per_channel and kernel.kind == "Conv2D"
     return (most if each else distinct) <= step.centroids

@@ -48,6 +48,7 @@ def tune(
         library=tf_keras,
         callbacks=callbacks,
         settling_epochs=settling_epochs,
+        rate_option="--tuning-learning-rate",
     )
 
 
