@@ -50,8 +50,10 @@ def parse_board(text: str) -> LocalBoard:
     return LocalBoard(python.absolute())
 
 
-def check_board(board: LocalBoard, settings: ProfileSettings) -> None:
+def check_board(board: LocalBoard, settings: ProfileSettings) -> dict[str, Any]:
     """Asks the board's agent whether it could profile, before time is spent on training.
+
+    Gives the versions of the agent, its Python and its runtimes.
 
     Raises:
         BoardError: no agent, or no runtime such as the settings name.
@@ -62,7 +64,8 @@ def check_board(board: LocalBoard, settings: ProfileSettings) -> None:
     command = [str(board.python), "-m", "edgekit_device", "info", "--json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        found = json.loads(done.stdout)["runtimes"] if done.returncode == 0 else None
+        told = json.loads(done.stdout) if done.returncode == 0 else {}
+        found = told["runtimes"] if done.returncode == 0 else None
     except subprocess.TimeoutExpired as error:
         raise BoardError(f"The agent on {board} does not answer within 60 s.") from error
     except OSError as error:
@@ -83,6 +86,8 @@ def check_board(board: LocalBoard, settings: ProfileSettings) -> None:
             f"it there: {board.python} -m pip install 'edgekit-device[{extra}]', or name another "
             "with --runtime."
         )
+    runtimes = [item["runtime"] for item in found if not item.get("problem")]
+    return {"agent": told.get("agent"), "runtimes": runtimes}
 
 
 def _no_start(board: LocalBoard, error: OSError) -> BoardError:

@@ -67,8 +67,7 @@ def compare(
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
     places = list(dict.fromkeys(parse_board(board) for board in boards))
-    for board in places:
-        check_board(board, profiling)
+    agents = {board: check_board(board, profiling) for board in places}
     run = open_run(out)
     found: list[str] = []
 
@@ -92,7 +91,9 @@ def compare(
             records = [
                 record
                 for board in places
-                for record in measure(run, board, done, profiling, listen, resumed=resumed)
+                for record in measure(
+                    run, board, agents[board], done, profiling, listen, resumed=resumed
+                )
             ]
             rows = make_rows(results, [str(board) for board in places], records)
             stages = all_stages(done)

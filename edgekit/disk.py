@@ -24,6 +24,7 @@ _CLOSED = (
     errno.ENOTDIR,
 )
 _MARGIN = 1 << 20
+_MARK = ".edgekit-"
 
 
 @contextmanager
@@ -88,13 +89,14 @@ def remove(path: Path) -> None:
 
 
 def hidden(path: Path) -> Path:
-    """Where this process writes what is to become `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    """Where this process writes what is to become `path`, under a name that users do not give."""
+    return path.with_name(f"{_MARK}{path.name}.{os.getpid()}")
 
 
 def leftovers(folder: Path) -> list[Path]:
     """What processes that were killed have left behind in `folder` under `hidden` names."""
-    return [path for path in folder.glob(".*") if re.fullmatch(r"\..+\.\d+", path.name)]
+    found = folder.glob(f"{_MARK}*")
+    return [path for path in found if re.fullmatch(r".+\.\d+", path.name)]
 
 
 def _trouble(error: BaseException | None) -> tuple[int, str | None] | None:

@@ -15,12 +15,11 @@ from edgekit.data import Dataset
 from edgekit.disk import check_temporary, publish, storing
 from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step
-from edgekit.stages import Staged, versions
-from edgekit.store import StageDamageError, content_key, file_name, read_facts, stage_folder
+from edgekit.stages import UNREADABLE, Staged, unreadable, versions
+from edgekit.store import content_key, file_name, read_facts, stage_folder
 from edgekit_converters.passes import Qat
 from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor
 from edgekit_device import Number
-from edgekit_device.errors import RecordError
 
 if TYPE_CHECKING:
     from edgekit_converters.recipe import Recipe
@@ -84,7 +83,7 @@ def export(
 
     Raises:
         StageDamageError: it was done earlier and cannot be used.
-        ConverterError, DiskError: with what to do.
+        ConverterError, DiskError, RunError: with what to do.
     """
     name, text = file_name(str(recipe)), str(recipe)
     key = content_key(
@@ -103,8 +102,12 @@ def export(
         return _converted(file, staged, recipe, samples, batch, progress)
 
     label = f"file of {text}"
-    stored, _ = stage_folder(run, key, label, make, progress)
-    done = _told(stored, label, text, staged, samples, run / folder / f"{name}.tflite")
+    stored, reused = stage_folder(run, key, label, make, progress)
+    facts = read_facts(stored)
+    try:
+        done = _told(facts, text, staged, samples, run / folder / f"{name}.tflite")
+    except UNREADABLE as error:
+        raise unreadable(stored, label, error, reused) from error
     with storing(run, f"the {label}"):
         # The model last: whoever sees it finds its manifest.
         for suffix in (".golden.npz", ".manifest.json", ".tflite"):
@@ -179,33 +182,27 @@ def _half(changed: Sequence[str]) -> dict[str, str]:
 
 
 def _told(
-    folder: Path, label: str, recipe: str, staged: Staged, samples: Samples, file: Path
+    facts: dict[str, Any], recipe: str, staged: Staged, samples: Samples, file: Path
 ) -> Optimized:
-    facts = read_facts(folder)
-    try:
-        correct = tuple(letter == "1" for letter in facts["correct"])
-        return Optimized(
-            recipe=recipe,
-            file=file,
-            accuracy=(
-                measured_accuracy(correct)
-                if samples.data
-                else Number.unavailable("no data were given")
-            ),
-            parameters=Number.from_json(facts["parameters"]),
-            macs=Number.from_json(facts["macs"]),
-            file_bytes=Number.counted(facts["file_bytes"]),
-            gzip_bytes=Number.counted(facts["gzip_bytes"]),
-            zstd_bytes=Number.counted(facts["zstd_bytes"]),
-            sha256=facts["sha256"],
-            keras_difference=Number.measured(facts["keras_difference"]),
-            correct=correct,
-            stages=staged.stages,
-            layers=staged.layers,
-            proof=_proof(facts["proof"]),
-        )
-    except (KeyError, TypeError, ValueError, RecordError) as error:
-        raise StageDamageError(folder, label, f"it lacks or misspells {error}") from error
+    correct = tuple(letter == "1" for letter in facts["correct"])
+    return Optimized(
+        recipe=recipe,
+        file=file,
+        accuracy=(
+            measured_accuracy(correct) if samples.data else Number.unavailable("no data were given")
+        ),
+        parameters=Number.from_json(facts["parameters"]),
+        macs=Number.from_json(facts["macs"]),
+        file_bytes=Number.counted(facts["file_bytes"]),
+        gzip_bytes=Number.counted(facts["gzip_bytes"]),
+        zstd_bytes=Number.counted(facts["zstd_bytes"]),
+        sha256=facts["sha256"],
+        keras_difference=Number.measured(facts["keras_difference"]),
+        correct=correct,
+        stages=staged.stages,
+        layers=staged.layers,
+        proof=_proof(facts["proof"]),
+    )
 
 
 def _proof(facts: dict[str, Any]) -> FileProof:

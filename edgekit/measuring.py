@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgekit.store import MEASURED, content_key, find, put, read_facts
 def measure(
     run: Path,
     board: LocalBoard,
+    agent: dict[str, Any],
     files: Sequence[Optimized],
     settings: ProfileSettings,
     progress: Listener,
@@ -26,8 +28,9 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One record per file, in order; a board that fails gives records that say so.
 
-    `resumed` says that the last comparison in the folder was interrupted: its records of the very
-    same files, board and settings are taken. New ones are kept until the comparison has ended.
+    `agent` is what `check_board` gave. `resumed` says that the last comparison in the folder was
+    interrupted: its records of the very same files, settings and board, with this agent and on this
+    machine, are taken. New ones are kept until the comparison has ended.
 
     Raises:
         DiskError: the records cannot be kept.
@@ -36,6 +39,8 @@ def measure(
     key = content_key(
         {
             "board": str(board),
+            "machine": platform.node(),
+            "agent": agent,
             "settings": asdict(settings),
             "files": [(file.recipe, file.sha256) for file in files],
         }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import combinations
 
 from edgekit.comparison import Row
+from edgekit_converters.proof import FileProof
 from edgekit_device import Number
 
 
@@ -16,50 +19,73 @@ def mark_pareto(rows: Sequence[Row]) -> list[Row]:
     known cannot be Pareto-best, nor can those whose file another row has already. Rows that differ
     by pruning and clustering alone run as fast as the fastest of them: the rest is noise.
     """
-    fastest: dict[tuple[str, str], float] = {}
-    for row in rows:
-        latency, key = row.latency_p50_ms.value, (row.board, kernels(row))
-        if latency is not None:
-            fastest[key] = min(latency, fastest.get(key, latency))
+    weighed = [_weighed(row, rows) for row in rows]
     return [
         replace(
             row,
-            pareto=_weighed(row, fastest) is not None
-            and not any(_beats(other, row, fastest) for other in rows if other.board == row.board),
+            pareto=ours is not None
+            and not any(
+                _beats(theirs, ours)
+                for other, theirs in zip(rows, weighed, strict=True)
+                if other.board == row.board and theirs is not None
+            ),
         )
-        for row in rows
+        for row, ours in zip(rows, weighed, strict=True)
     ]
 
 
-def kernels(row: Row) -> str:
-    """The recipe without pruning and clustering: rows that share it run the same code for as long.
+def same_kernels(one: Row, other: Row) -> bool:
+    """Whether two files run the same code for as long: they differ by pruning and clustering alone.
 
-    The interpreter's kernels multiply with a zero as with any other weight.
+    The interpreter's kernels multiply with a zero as with any other weight. Where both files are
+    proved, their operators must be the same too.
     """
+    if _unpruned(one.recipe) != _unpruned(other.recipe):
+        return False
+    if one.proof is None or other.proof is None:
+        return True
+    return _operators(one.proof) == _operators(other.proof)
+
+
+def any_weighed_together(rows: Sequence[Row]) -> bool:
+    """Whether rows of one board share a latency in `mark_pareto`."""
+    return any(
+        one.board == other.board and same_kernels(one, other)
+        for one, other in combinations([row for row in rows if not row.same_as], 2)
+    )
+
+
+@lru_cache
+def _unpruned(recipe: str) -> str:
     from edgekit_converters import Cluster, Prune, Recipe, RecipeError, parse_recipe
 
     try:
-        passes = parse_recipe(row.recipe).passes
+        passes = parse_recipe(recipe).passes
     except RecipeError:
         # Comparisons written by another version, or by hand, may have other names.
-        return row.recipe
+        return recipe
     return str(Recipe(tuple(step for step in passes if not isinstance(step, Prune | Cluster))))
 
 
-def _weighed(
-    row: Row, fastest: Mapping[tuple[str, str], float]
-) -> tuple[float, float, float] | None:
+def _operators(proof: FileProof) -> tuple[int, int, list[str]]:
+    floats = sorted(item.operator for item in proof.floats)
+    return proof.operators, proof.integer_operators, floats
+
+
+def _weighed(row: Row, rows: Sequence[Row]) -> tuple[float, float, float] | None:
     """Smaller is better in each place."""
     numbers: tuple[Number, ...] = (row.accuracy, row.latency_p50_ms, row.file_bytes)
     values = [number.value for number in numbers if number.value is not None]
     if row.error is not None or row.same_as or len(values) < len(numbers):
         return None
-    return -values[0], fastest[row.board, kernels(row)], values[2]
+    latencies = (
+        other.latency_p50_ms.value
+        for other in rows
+        if other.board == row.board and same_kernels(row, other)
+    )
+    return -values[0], min(value for value in latencies if value is not None), values[2]
 
 
-def _beats(other: Row, row: Row, fastest: Mapping[tuple[str, str], float]) -> bool:
-    ours, theirs = _weighed(row, fastest), _weighed(other, fastest)
-    if ours is None or theirs is None:
-        return False
+def _beats(theirs: tuple[float, float, float], ours: tuple[float, float, float]) -> bool:
     pairs = list(zip(theirs, ours, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -54,8 +54,8 @@ def make_notes(data: Dataset, results: Sequence[Optimized]) -> tuple[str, ...]:
         f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
         "covers the sampling of the test set, not the luck of training. Always guessing the most "
         f"frequent class would score {data.majority_share:.3f}.",
-        "base and its quantised versions are the parent as it came, without training; rewritten "
-        "models are trained on the training split.",
+        "base and its post-training quantised versions (int8, …) are the parent as it came; all "
+        "other recipes are trained on the training split.",
         *_cascade_notes(passes),
         f"The {len(results)} files ran in turns in the same rounds, so that drift of the machine "
         "meets all; the latency's interval is the range of the medians of those rounds.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
@@ -14,11 +17,16 @@ from edgekit.errors import RunError
 from edgekit.progress import Listener, Step
 from edgekit.store import StageDamageError, content_key, read_facts, stage_folder
 from edgekit_converters.proof import LayerProof
+from edgekit_device.errors import RecordError
 
 if TYPE_CHECKING:
     from edgekit_converters import Training, TrainingData
     from edgekit_converters.passes import Pass
     from edgekit_converters.recipe import Recipe
+
+
+UNREADABLE = (KeyError, TypeError, ValueError, RecordError)
+"""What facts raise that are not those of a stage."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,10 @@ class Parent:
 
 @dataclass(frozen=True)
 class Staged:
-    """What some passes led to; `load` reads the model, which only unfinished work needs."""
+    """What some passes led to; `load` reads the model, which only unfinished work needs.
+
+    `key` tells the passes and the weights that they left with.
+    """
 
     key: str
     stages: tuple[Stage, ...]
@@ -52,6 +63,7 @@ def run_stages(
 
     Raises:
         StageDamageError: a stage done earlier cannot be used.
+        RunError: one done just now cannot be read.
     """
     staged = Staged(parent.key, (), (), lambda: parent.model)
     for count in range(1, len(recipe.rewrites) + 1):
@@ -130,11 +142,17 @@ def _next(
             proof=outcome.proof,
         )
         layers = [asdict(_saving(decision, name)) for decision in outcome.decisions]
-        return {"stage": asdict(stage), "layers": layers}
+        content = _weights_key(outcome.model)
+        return {"stage": asdict(stage), "layers": layers, "content": content}
 
     label = f"stage {name}"
     folder, reused = stage_folder(run, key, label, make, progress)
-    stage, layers = _told(folder, label, reused)
+    facts = read_facts(folder)
+    try:
+        stage, layers = _told(facts, reused)
+        content = str(facts["content"])
+    except UNREADABLE as error:
+        raise unreadable(folder, label, error, reused) from error
 
     def load() -> Any:
         try:
@@ -144,7 +162,21 @@ def _next(
                 raise StageDamageError(folder, label, str(error)) from error
             raise RunError(f"The {label} was stored but cannot be read again: {error}") from error
 
-    return Staged(key, (*staged.stages, stage), (*staged.layers, *layers), load)
+    # Trained again after damage, it may have other weights, which ask for other successors.
+    left = content_key({"stage": key, "content": content})
+    return Staged(left, (*staged.stages, stage), (*staged.layers, *layers), load)
+
+
+def _weights_key(model: Any) -> str:
+    """Tells weights from others, which the bytes of the files do not: they hold a date."""
+    import edgekit_converters as ec
+
+    # What quantisation-aware training gives keeps the weights from before it beside its own.
+    trained = model if ec.architecture(model) is model else model.trained
+    digest = hashlib.sha256()
+    for weight in trained.get_weights():
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()
 
 
 def _training_data(data: Dataset | None) -> TrainingData | None:
@@ -170,24 +202,32 @@ def _saving(decision: Any, recipe: str) -> LayerSaving:
     )
 
 
-def _told(folder: Path, label: str, reused: bool) -> tuple[Stage, tuple[LayerSaving, ...]]:
+def _told(facts: dict[str, Any], reused: bool) -> tuple[Stage, tuple[LayerSaving, ...]]:
     """What a finished stage tells of itself."""
-    facts = read_facts(folder)
-    try:
-        layers = tuple(LayerSaving(**layer) for layer in facts["layers"])
-        stage = facts["stage"]
-        told = Stage(
-            **{
-                **stage,
-                "changed": tuple(stage["changed"]),
-                "skipped": tuple((layer, reason) for layer, reason in stage["skipped"]),
-                "proof": tuple(LayerProof(**proof) for proof in stage["proof"]),
-                "reused": reused,
-            }
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StageDamageError(folder, label, f"it lacks or misspells {error}") from error
-    return told, layers
+    stage = facts["stage"]
+    told = Stage(
+        **{
+            **stage,
+            "changed": tuple(stage["changed"]),
+            "skipped": tuple((layer, reason) for layer, reason in stage["skipped"]),
+            "proof": tuple(LayerProof(**proof) for proof in stage["proof"]),
+            "reused": reused,
+        }
+    )
+    return told, tuple(LayerSaving(**layer) for layer in facts["layers"])
+
+
+def unreadable(
+    folder: Path, label: str, error: Exception, reused: bool
+) -> StageDamageError | RunError:
+    """What to raise for facts that do not read back: only an earlier run's are done again."""
+    why = f"it lacks or misspells {error}"
+    if reused:
+        return StageDamageError(folder, label, why)
+    return RunError(
+        f"The {label} was stored in {folder} but cannot be read again ({why}); name another folder "
+        "with --out."
+    )
 
 
 def _epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:

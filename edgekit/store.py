@@ -47,7 +47,8 @@ def open_run(folder: str | Path) -> Path:
         (path / "files").mkdir(exist_ok=True)
         probe = hidden(path / "writable")
         probe.touch()
-        probe.unlink()
+        # A run at work there may take it for a leftover.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
             f"The run folder {path} cannot be written ({error.strerror}); name another with --out."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgekit.comparison import Stage
     from edgekit.exporting import Optimized
     from edgekit_converters import Inspection
-    from edgekit_converters.proof import FileProof
+    from edgekit_converters.proof import FileProof, LayerProof
 
 _PIPE_WIDTH = 120
 
@@ -104,7 +105,8 @@ def print_optimized(done: Optimized) -> None:
         f"{bytes_text(int(done.gzip_bytes.value or 0))} under gzip -9, "
         f"{bytes_text(int(done.zstd_bytes.value or 0))} under zstd -19"
     )
-    for line in _proof_lines(done.proof):
+    asked = done.stages[-1].proof if done.stages else ()
+    for line in _proof_lines(done.proof, asked):
         console.print(line, markup=False)
     console.print(str(done.file), highlight=False, soft_wrap=True)
 
@@ -135,14 +137,31 @@ def _ordinal(number: int) -> str:
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
-def _proof_lines(proof: FileProof) -> list[str]:
-    """Which of a file's operators compute in integers, and why the others do not."""
-    if not proof.integer_operators:
-        return []
-    return [
-        f"{proof.integer_operators} of {proof.operators} operators compute in integers",
-        *(f"  float {item.operator} ({item.tensor}): {item.reason}" for item in proof.floats),
+def _proof_lines(proof: FileProof, asked: Sequence[LayerProof]) -> list[str]:
+    """What the file has of what was asked of its kernels, and its operators if any are integer."""
+    lines = []
+    # Files that are float by design have no float operators to explain.
+    if proof.integer_operators or proof.floats:
+        lines.append(
+            f"{proof.integer_operators} of {proof.operators} operators compute in integers"
+        )
+        lines += [
+            f"  float {item.operator} ({item.tensor}): {item.reason}" for item in proof.floats
+        ]
+    wanted = {
+        kernel.layer
+        for kernel in asked
+        if kernel.sparsity_asked is not None or kernel.distinct_asked is not None
+    }
+    lines += [
+        f"in the file, {tensor.layer} ({tensor.dtype}): {tensor.sparsity:.1%} zeros, "
+        f"{tensor.distinct} distinct values, at most {tensor.distinct_per_channel} per channel"
+        for tensor in proof.weights
+        if tensor.layer in wanted
     ]
+    if proof.not_found:
+        lines.append(f"not found in the file by name: {', '.join(proof.not_found)}")
+    return lines
 
 
 def _console() -> Console:

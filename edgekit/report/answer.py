@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.comparison import Comparison, Row
-from edgekit.pareto import kernels
+from edgekit.pareto import same_kernels
 from edgekit.report.evidence import busy_before
 from edgekit.report.format import (
     difference_text,
@@ -139,7 +139,7 @@ def _choose(kept: Sequence[Row]) -> _Choice | None:
     pick = min(small, key=lambda row: (_passes(row), _value(row, measure)))
     if not timed:
         return _Choice(pick, measure, (), ())
-    twins = [row for row in pool if row is not pick and kernels(row) == kernels(pick)]
+    twins = [row for row in pool if row is not pick and same_kernels(row, pick)]
     others = [row for row in alike if row is not pick and row not in twins]
     return _Choice(pick, measure, tuple(others), tuple(twins))
 
@@ -189,7 +189,7 @@ def _clearly_less(row: Row, pick: Row, column: str) -> bool:
 
 def _apart(column: str, one: Row, other: Row) -> bool:
     """Whether two latencies differ by more than noise, which those of the same kernels never do."""
-    return kernels(one) != kernels(other) and not overlap(column, one, other)
+    return not same_kernels(one, other) and not overlap(column, one, other)
 
 
 def _sentences(

@@ -25,6 +25,11 @@ LEGEND: dict[str, str] = {
 }
 """What each mark says, in the order a legend lists them."""
 
+WEIGHED_TOGETHER = (
+    "for ★, recipes that differ by pruning and clustering alone are weighed with the fastest of "
+    "their latencies"
+)
+
 
 def digits(value: float) -> str:
     """Three significant digits without an exponent: 0.0123, 1.23, 12.3, 123, 1234."""

@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import Any
 
 from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
+from edgekit.pareto import any_weighed_together
 from edgekit.report.answer import answers
 from edgekit.report.curves import latency_plot, training_plot
 from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
-from edgekit.report.format import LEGEND, MISSING, count_text, digits
+from edgekit.report.format import LEGEND, MISSING, WEIGHED_TOGETHER, count_text, digits
 from edgekit.report.grid import BASE, Grid, Line, grid, heading, letters, note_of
 from edgekit.report.pareto import Plot, pareto_plot
 from edgekit.report.proofs import file_proofs, share, stage_proofs
@@ -98,6 +99,7 @@ def comparison_to_html(comparison: Comparison) -> str:
         grid=shown,
         columns=[(column, heading(column), note_of(column)) for column in COLUMNS],
         letters=letters(comparison.rows),
+        together=WEIGHED_TOGETHER if any_weighed_together(comparison.rows) else "",
         techniques=side_by_side,
         technique_columns=[(column, heading(column).partition("/")[0]) for column in COLUMNS_SHOWN],
         parameters=parameters_plot(comparison, "parameters") if side_by_side else None,

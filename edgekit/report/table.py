@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.comparison import COLUMNS, Comparison
+from edgekit.pareto import any_weighed_together
 from edgekit.report.answer import answers
-from edgekit.report.format import LEGEND
+from edgekit.report.format import LEGEND, WEIGHED_TOGETHER
 from edgekit.report.grid import (
     BASE,
     Cell,
@@ -250,6 +251,8 @@ def _folded(upper: Cell, lower: Cell) -> Text:
 def _legend(shown: Grid) -> Iterator[str]:
     if any(line.row.pareto for line in shown.lines):
         yield f"{STAR} Pareto-best: no other beats it in accuracy, latency and file together"
+        if any_weighed_together([line.row for line in shown.lines]):
+            yield WEIGHED_TOGETHER
     if any(line.row.recipe == BASE for line in shown.lines):
         yield "0.38x ratio to base on the same board (accuracy: the difference)"
     if any(cell.interval for line in shown.lines for cell in line.cells.values()):

@@ -57,7 +57,7 @@ def _technique(line: Line, behind: Sequence[Stage]) -> Technique:
     return Technique(
         line=line,
         epochs="+".join(str(stage.epochs) for stage in behind) or MISSING,
-        best="+".join(str(stage.best_epoch or MISSING) for stage in behind if stage.epochs),
+        best="+".join(str(stage.best_epoch or MISSING) for stage in behind),
         trainable=_count(last.trainable_parameters if last else None),
         other=_count(last.other_parameters if last else None),
     )
@@ -79,7 +79,7 @@ def parameters_plot(comparison: Comparison, name: str) -> Plot | None:
     counts = [_counts(stage) for _, stage in shown]
     shipped = [row.parameters.value for row, _ in shown]
     largest = max([trained + other for trained, other in counts] + [n or 0 for n in shipped])
-    factor, unit = next(step for step in _UNITS if largest >= step[0])
+    factor, unit = next((step for step in _UNITS if largest >= step[0]), (1, ""))
     with drawing(name):
         figure = Figure(figsize=(6.6, 1.0 + 0.27 * len(shown)))
         axes = figure.subplots()
@@ -106,7 +106,7 @@ def parameters_plot(comparison: Comparison, name: str) -> Plot | None:
             )
         axes.set_yticks(places, [shortened(row.recipe, 30) for row, _ in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_xlim(0, 1.28 * largest / factor)
+        axes.set_xlim(0, 1.28 * max(largest, 1) / factor)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"parameters{f' ({unit})' if unit else ''}")
         figure.legend(loc="outside upper left", ncols=3, fontsize=8.5)
@@ -120,7 +120,7 @@ def parameters_plot(comparison: Comparison, name: str) -> Plot | None:
     )
 
 
-_UNITS = ((1e6, "million"), (1e3, "thousand"), (0, ""))
+_UNITS = ((1e6, "million"), (1e3, "thousand"))
 _MARKER: dict[str, Any] = {
     "marker": "D",
     "s": 22,

@@ -59,7 +59,7 @@ def test_every_taken_kernel_has_exactly_the_zeros_asked_for(half: tuple[Any, Out
 
 def test_it_says_what_it_changed_and_what_it_left(half: tuple[Any, Outcome]) -> None:
     _, outcome = half
-    assert outcome.changed[0] == "conv: 50% of 288 weights set to zero"
+    assert outcome.changed[0] == "conv: 144 of 288 weights are zero"
     assert [path for path, _ in outcome.skipped] == ["depthwise"]
     assert "prune(depthwise=true)" in outcome.skipped[0][1]
     assert (outcome.trained.epochs, outcome.trained.best_epoch) == (1, 1)

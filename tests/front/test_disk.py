@@ -132,7 +132,8 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_hidden_names_are_known_as_leftovers(tmp_path: Path) -> None:
-    for name in (".lock", ".compare.json", "visible", "with.1"):
+    users = (".backup.2024", ".env.1", "edgekit-x.1", ".edgekit-notes")
+    for name in (".lock", ".compare.json", "visible", "with.1", *users):
         (tmp_path / name).touch()
     hidden(tmp_path / "key").mkdir()
     assert leftovers(tmp_path) == [hidden(tmp_path / "key")]

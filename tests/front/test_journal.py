@@ -19,12 +19,13 @@ from edgekit.store import open_run
 HOLD = """
 import sys, time
 from pathlib import Path
+from edgekit.disk import hidden
 from edgekit.journal import alone, under_way
 from edgekit.store import open_run
 
 run = open_run(sys.argv[1])
 with alone(run, "edgekit compare m.keras") as entry, under_way(run, sys.argv[2], entry, print):
-    (run / "stages" / f".key.{entry.pid}").mkdir()
+    hidden(run / "stages" / "key").mkdir()
     (run / "stages" / "whole").mkdir()
     (run / "measured").mkdir()
     print(entry.started, flush=True)
@@ -76,6 +77,17 @@ def test_a_killed_run_locks_nobody_out_and_is_found(tmp_path: Path) -> None:
     )
     assert sorted(path.name for path in (run / "stages").iterdir()) == ["whole"]
     assert begin(run) == (False, [])
+
+
+def test_what_the_user_has_in_the_folder_stays(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    for folder in (run, run / "files", run / "stages"):
+        (folder / ".backup.2024").mkdir()
+        (folder / ".env.1").touch()
+    begin(run)
+    for folder in (run, run / "files", run / "stages"):
+        assert (folder / ".backup.2024").is_dir()
+        assert (folder / ".env.1").is_file()
 
 
 def test_measurements_outlive_an_interruption_and_no_end(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgekit.comparison import Row
 from edgekit.pareto import mark_pareto
+from edgekit_converters.proof import FileProof, FloatOperator
 from edgekit_device import Number
 
 UNKNOWN = Number.unavailable("not measured")
@@ -124,3 +125,27 @@ def test_pruning_and_clustering_make_no_row_faster_than_its_twin() -> None:
     given.append(row(latency=0.6, recipe="PC+int8", size=300))
     assert [row.pareto for row in mark_pareto(given)] == [False, False, True, True]
     assert [row.pareto for row in mark_pareto(given[:2])] == [True, True]
+
+
+ALL_FLOAT = FileProof(9, 0, (), ())
+PROOFS = {
+    "the same": (ALL_FLOAT, ALL_FLOAT, True),
+    "unknown": (ALL_FLOAT, None, True),
+    "more operators": (ALL_FLOAT, FileProof(10, 0, (), ()), False),
+    "integers": (ALL_FLOAT, FileProof(9, 3, (), ()), False),
+    "another float operator": (
+        FileProof(9, 8, (FloatOperator("SOFTMAX", "t", "why"),), ()),
+        FileProof(9, 8, (FloatOperator("GELU", "t", "why"),), ()),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "shared"), PROOFS.values(), ids=PROOFS)
+def test_only_files_of_the_same_operators_share_a_latency(
+    one: FileProof, other: FileProof | None, shared: bool
+) -> None:
+    slow = dataclasses.replace(row(accuracy=0.95), proof=one)
+    fast = dataclasses.replace(row(latency=0.5, recipe="P", size=1000), proof=other)
+    # Slower and more accurate is a trade, unless the slowness is noise.
+    assert [row.pareto for row in mark_pareto([slow, fast])] == [True, not shared]

@@ -45,6 +45,12 @@ def test_the_notes_give_the_measure_of_chance_and_how_files_took_turns() -> None
     assert "The 2 files ran in turns in the same rounds" in said
 
 
+def test_what_was_trained_is_told_from_what_was_only_converted() -> None:
+    said = notes("base", "int8", "P", "Q")
+    assert "base and its post-training quantised versions (int8, …) are the parent as it" in said
+    assert "all other recipes are trained on the training split." in said
+
+
 @pytest.mark.parametrize(
     ("recipe", "pruning", "clustering", "quantising", "packed"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgekit.data import Dataset, Split, load_data
+from edgekit.errors import RunError
 from edgekit.optimization import load_parent, optimize
 from edgekit.progress import FOUND, Step, silent
 from edgekit.stages import run_stages
@@ -190,3 +191,60 @@ def test_a_file_is_converted_and_scored_once(
     assert "export lcrm+int8" in tasks
     carry_out(training=replace(UNTRAINED, seed=1))
     assert "export lcrm+int8" in tasks
+
+
+def test_successors_of_a_stage_with_other_weights_are_done_again(
+    tiny_keras: Path, digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --deterministic, training again does not give the same weights."""
+    import edgekit_converters as ec
+
+    def carry_out(tasks: list[str]) -> list[bool]:
+        done = optimize(
+            tiny_keras,
+            "lcrm+P",
+            digits_npz,
+            out=tmp_path,
+            training=Training(epochs=0, tuning_epochs=0),
+            progress=lambda step: tasks.append(step.task),
+        )
+        return [stage.reused for stage in done.stages]
+
+    def damage_the_first() -> None:
+        for folder in (tmp_path / "stages").iterdir():
+            if read_facts(folder).get("stage", {}).get("recipe") == "lcrm":
+                (folder / "model.keras").write_text("damaged")
+
+    assert carry_out([]) == [False, False]
+    damage_the_first()
+    again: list[str] = []
+    assert carry_out(again) == [False, True]
+    assert "export lcrm+P" not in again
+    run_pass = ec.run_pass
+
+    def noisy(*given: Any, **more: Any) -> Any:
+        outcome = run_pass(*given, **more)
+        outcome.model.set_weights([1.001 * weight for weight in outcome.model.get_weights()])
+        return outcome
+
+    monkeypatch.setattr(ec, "run_pass", noisy)
+    damage_the_first()
+    assert carry_out(again) == [False, False]
+    assert "export lcrm+P" in again
+
+
+@pytest.mark.parametrize(("fact", "recipe"), [("stage", "lcrm"), ("proof", "base")])
+def test_facts_that_do_not_read_back_end_the_run(
+    tiny_keras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fact: str, recipe: str
+) -> None:
+    """Done again they would be no better: only an earlier run's are worth another try."""
+
+    def spoilt(folder: Path) -> dict[str, Any]:
+        return {name: value for name, value in read_facts(folder).items() if name != fact}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgekit.stages.read_facts", spoilt)
+        patch.setattr("edgekit.exporting.read_facts", spoilt)
+        with pytest.raises(RunError, match=rf"was stored .* cannot be read again .*'{fact}'"):
+            optimize(tiny_keras, recipe, out=tmp_path, training=UNTRAINED)
+    assert optimize(tiny_keras, recipe, out=tmp_path, training=UNTRAINED).file.is_file()

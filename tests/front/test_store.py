@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.disk import hidden, leftovers, remove
 from edgekit.errors import RunError
 from edgekit.progress import Step, silent
 from edgekit.store import content_key, damage, file_name, open_run, read_facts, stage_folder
@@ -185,6 +186,20 @@ def test_opening_a_run_leaves_no_probe(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "stages"]
 
 
+def test_a_probe_that_another_run_cleans_up_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+
+    def touch_and_lose(path: Path) -> None:
+        touch(path)
+        for left in leftovers(tmp_path):
+            remove(left)
+
+    monkeypatch.setattr(Path, "touch", touch_and_lose)
+    assert open_run(tmp_path) == tmp_path
+
+
 def test_a_key_tells_any_changed_fact_and_no_order() -> None:
     facts = {"pass": "lcrm", "seed": 0, "data": None}
     assert content_key(facts) == content_key(dict(reversed(facts.items())))
@@ -215,7 +230,7 @@ HOSTILE = [
 @pytest.mark.parametrize("recipe", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_recipe_stays_one_file_in_its_folder(tmp_path: Path, recipe: str) -> None:
     file = tmp_path / f"{file_name(recipe)}.manifest.json"
-    temporary = tmp_path / f".{file.name}.{os.getpid()}"
+    temporary = hidden(file)
     for path in (file, temporary):
         path.touch()
     assert {path.name for path in tmp_path.iterdir()} == {file.name, temporary.name}

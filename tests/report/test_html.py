@@ -352,6 +352,33 @@ def test_what_a_stage_does_not_say_is_missing_and_not_zero(sixteen: Comparison) 
     assert "Techniques side by side" not in lost.text
 
 
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_a_model_of_few_parameters_is_drawn(sixteen: Comparison, count: int) -> None:
+    stages = tuple(
+        dataclasses.replace(stage, trainable_parameters=count, other_parameters=0)
+        for stage in sixteen.stages
+    )
+    rows = tuple(dataclasses.replace(row, parameters=Number.counted(count)) for row in sixteen.rows)
+    page = checked(dataclasses.replace(sixteen, stages=stages, rows=rows, records=()))
+    assert f"{count} + 0" in page.text
+
+
+def test_a_stage_without_training_has_a_place_among_the_best_epochs(sixteen: Comparison) -> None:
+    stages = tuple(
+        dataclasses.replace(stage, epochs=0, best_epoch=0) if stage.recipe == "P" else stage
+        for stage in sixteen.stages
+    )
+    page = checked(dataclasses.replace(sixteen, stages=stages, records=()))
+    assert "0+10best –+7" in page.text
+
+
+def test_rows_that_are_weighed_together_are_told(sixteen: Comparison) -> None:
+    said = "differ by pruning and clustering alone are weighed with the fastest of their latencies"
+    assert said in checked(dataclasses.replace(sixteen, records=())).text
+    alone = dataclasses.replace(sixteen, rows=sixteen.rows[:1], records=())
+    assert said not in checked(alone).text
+
+
 def test_every_stage_is_proved_in_a_closed_block(sixteen: Comparison) -> None:
     page = checked(sixteen)
     assert not [a for a in page.attributes if a[:2] == ("details", "open")]

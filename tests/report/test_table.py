@@ -118,6 +118,12 @@ def test_all_cascades_stay_readable(sixteen: Comparison, width: int) -> None:
     assert all(len(line) <= width for line in COMMAND.sub("", text).splitlines())
 
 
+def test_rows_that_are_weighed_together_are_told(sixteen: Comparison) -> None:
+    said = "differ by pruning and clustering alone are weighed with the fastest of their latencies"
+    assert said in table_text(sixteen, 160)
+    assert said not in table_text(dataclasses.replace(sixteen, rows=sixteen.rows[:1]), 160)
+
+
 def test_letters_are_explained_only_where_they_stand(comparison: Comparison) -> None:
     rows = tuple(row for row in comparison.rows if row.recipe in ("base", "int8", "LCRM"))
     assert "stands for" not in table_text(dataclasses.replace(comparison, rows=rows))
@@ -276,6 +282,19 @@ def test_pruning_and_clustering_make_no_latency_that_counts(sixteen: Comparison)
         assert answer.recipe == "base"
         assert "P is faster" not in " ".join(answer.cautions)
         assert "Ship P" not in answer.text
+
+
+def test_a_pruned_file_with_other_operators_is_timed_for_itself(sixteen: Comparison) -> None:
+    base, pruned = sixteen.rows[:2]
+    assert pruned.proof is not None
+    fast = dataclasses.replace(
+        pruned,
+        latency_p50_ms=Number.measured(1.0, 0.98, 1.02),
+        proof=dataclasses.replace(pruned.proof, operators=pruned.proof.operators - 1),
+    )
+    answer = answer_to(sixteen, base, fast)
+    assert answer.recipe == "P"
+    assert "the same kernels" not in answer.text
 
 
 def test_noise_of_a_pruned_twin_does_not_hide_the_faster_kernels(sixteen: Comparison) -> None:
