@@ -21,8 +21,9 @@ help:
 demo: .venv/ready
 	$(BIN)/edgekit demo
 
+# Side by side, a file at a time: what a module's tests share is made once.
 test: check .venv/ready $(if $(OLD_PYTHON),$(TFLITE)/ready)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25
 	$(if $(OLD_PYTHON),$(TFLITE)/bin/python -m pytest tests/device)
 
 quick: .venv/ready

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 RECIPES = ("lcrm+int8", "P", "PCQ")
 """Eight stages: the files of these and of base, and lcrm, P (shared), PC and PCQ as models."""
 
-KILLS = 3
+STAGES = 8
+KILLS = 4
 COSTS = ("latency_p50_ms", "peak_rss_bytes", "energy_j", "pareto")
 """The columns of a row that differ from one measurement to the next."""
 
@@ -98,15 +100,20 @@ class Comparison:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
+def undisturbed_run(
     tiny_keras: Path, digits_npz: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], float]:
-    """The result of a comparison that nothing happens to, and how many seconds it takes."""
+) -> Path:
+    """The folder of a comparison that nothing happens to."""
     run = Comparison(tiny_keras, digits_npz, tmp_path_factory.mktemp("undisturbed") / "run")
-    start = time.monotonic()
     run.finish()
     assert run.is_clean()
-    return run.result(), time.monotonic() - start
+    return run.run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_keras: Path, digits_npz: Path, undisturbed_run: Path) -> dict[str, Any]:
+    """Its result."""
+    return Comparison(tiny_keras, digits_npz, undisturbed_run).result()
 
 
 @pytest.fixture
@@ -114,22 +121,33 @@ def comparison(tiny_keras: Path, digits_npz: Path, tmp_path: Path) -> Comparison
     return Comparison(tiny_keras, digits_npz, tmp_path / "run")
 
 
-def after(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
+def some_time_after_a_stage(run: Path, moments: random.Random) -> Callable[[], bool]:
+    """True a while after one of the stages not yet kept is: a moment on machines of any speed."""
+    stages = moments.randint(len(finished_stages(run)), STAGES - 1)
+    seconds = moments.uniform(0, 2)
+    begun: list[float] = []
+
+    def seen() -> bool:
+        if not begun and len(finished_stages(run)) >= stages:
+            begun.append(time.monotonic())
+        return bool(begun) and time.monotonic() - begun[0] > seconds
+
+    return seen
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_killed_at_random_moments(
-    comparison: Comparison, undisturbed: tuple[dict[str, Any], float], seed: int
-) -> None:
-    wanted, seconds = undisturbed
-    moments = random.Random(seed)
-    kills = [comparison.kill_when(after(moments.uniform(0.1, 1.0) * seconds)) for _ in range(KILLS)]
+def test_killed_at_random_moments(comparison: Comparison, undisturbed: dict[str, Any]) -> None:
+    moments = random.Random(0)
+    kills = [
+        comparison.kill_when(some_time_after_a_stage(comparison.run, moments)) for _ in range(KILLS)
+    ]
     assert any(kills), "every comparison ended before its moment came"
     comparison.finish()
-    assert comparison.result() == wanted
+    assert comparison.result() == undisturbed
     assert comparison.is_clean()
+
+
+def finished_stages(run: Path) -> list[Path]:
+    return list(run.glob("stages/[!.]*/stage.json"))
 
 
 def stage_begun(run: Path) -> bool:
@@ -154,21 +172,21 @@ MOMENTS = {
 @pytest.mark.parametrize(("seen", "says"), MOMENTS.values(), ids=MOMENTS)
 def test_killed_at_a_chosen_moment(
     comparison: Comparison,
-    undisturbed: tuple[dict[str, Any], float],
+    undisturbed: dict[str, Any],
     seen: Callable[[Path], bool],
     says: str,
 ) -> None:
     if not comparison.kill_when(lambda: seen(comparison.run)):
         pytest.fail("the comparison ended before the moment came")
     assert says in comparison.finish()
-    assert comparison.result() == undisturbed[0]
+    assert comparison.result() == undisturbed
     assert comparison.is_clean()
 
 
 def test_damage_between_runs_is_told_and_repaired(
-    comparison: Comparison, undisturbed: tuple[dict[str, Any], float]
+    comparison: Comparison, undisturbed: dict[str, Any], undisturbed_run: Path
 ) -> None:
-    comparison.finish()
+    shutil.copytree(undisturbed_run, comparison.run)
     os.truncate(comparison.stored("lcrm", "model.keras"), 1000)
     os.truncate(comparison.stored("PC", "model.keras"), 1000)
     flipped = comparison.stored("lcrm+int8", "lcrm+int8.tflite")
@@ -183,21 +201,21 @@ def test_damage_between_runs_is_told_and_repaired(
     assert f"found: file of lcrm+int8 was damaged (lcrm+int8.tflite {altered}" in told
     assert "found: file of base was damaged (it has no stage.json); it is done again" in told
     assert told.count("found:") == 4
-    assert comparison.result() == undisturbed[0]
+    assert comparison.result() == undisturbed
     quiet = comparison.finish()
     assert not any(word in quiet for word in ("found", "train", "export", "score"))
-    assert comparison.result() == undisturbed[0]
+    assert comparison.result() == undisturbed
 
 
 def test_a_stage_damaged_in_an_interrupted_run(
-    comparison: Comparison, undisturbed: tuple[dict[str, Any], float]
+    comparison: Comparison, undisturbed: dict[str, Any]
 ) -> None:
     assert comparison.kill_when(lambda: stage_finished(comparison.run))
     os.truncate(comparison.stored("lcrm", "model.keras"), 1000)
     told = comparison.finish()
     assert "was interrupted" in told
     assert "stage lcrm was damaged" in told
-    assert comparison.result() == undisturbed[0]
+    assert comparison.result() == undisturbed
 
 
 def test_a_board_measured_before_the_kill_is_not_measured_again(
@@ -231,7 +249,7 @@ def test_a_board_measured_before_the_kill_is_not_measured_again(
 
 
 def test_a_second_comparison_in_the_folder_is_refused(
-    comparison: Comparison, undisturbed: tuple[dict[str, Any], float]
+    comparison: Comparison,
 ) -> None:
     refused: list[Any] = []
 
@@ -247,5 +265,3 @@ def test_a_second_comparison_in_the_folder_is_refused(
     assert refused[0].returncode == 2
     last = refused[0].stderr.splitlines()[-1]
     assert f"{comparison.run} is in use by the process " in last
-    comparison.finish()
-    assert comparison.result() == undisturbed[0]
