@@ -178,7 +178,11 @@ ONLY_KERAS_3 = (
 
 
 @pytest.mark.parametrize("kind", ["Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"])
-@pytest.mark.parametrize("activation", [*WITHIN, *APART, *ONLY_KERAS_3], ids=str)
+@pytest.mark.parametrize(
+    "activation",
+    [*WITHIN, *APART, *ONLY_KERAS_3],
+    ids=lambda activation: getattr(activation, "__name__", str(activation)),
+)
 def test_a_kernel_stays_in_reach_whatever_its_activation_is(kind: str, activation: Any) -> None:
     sizes = {"Dense": (4,), "DepthwiseConv2D": (3,)}.get(kind, (4, 3))
     model = model_of(getattr(layers, kind)(*sizes, activation=activation, name="it"))
