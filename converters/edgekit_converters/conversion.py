@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from edgekit_converters.errors import ExportError
 from edgekit_converters.forward import Forward, architecture, forward
-from edgekit_converters.graph import input_keys, output_keys
+from edgekit_converters.graph import inner_layers, input_keys, output_keys
 from edgekit_converters.passes import Quantize
 from edgekit_converters.quiet import quiet
 
 _CHECKED_AT_ONCE = 32
+_LOOPS = ("StatelessWhile", "While")
 
 
 def convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | None) -> bytes:
@@ -48,9 +49,8 @@ def _converted(
     model: Any, quantize: Quantize, specs: list[Any], samples: list[Any], batch: int
 ) -> bytes:
     module = _Module(forward(model), output_keys(architecture(model)))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [module.forward.get_concrete_function(*specs)], module
-    )
+    function = module.forward.get_concrete_function(*specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if quantize.scheme == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
@@ -64,6 +64,7 @@ def _converted(
         _set_ends(converter, quantize, tf.int8)
     elif quantize.scheme in ("int8", "int16x8"):
         _check_finite(model, samples)
+        _check_loops(model, quantize, function.graph.as_graph_def())
         _calibrate(converter, quantize, input_keys(model), samples, batch)
     return bytes(converter.convert())
 
@@ -90,6 +91,21 @@ def _check_finite(model: Any, samples: list[Any]) -> None:
                 f"{model.name!r} gives NaN or infinite values on the representative set; its "
                 "weights overflow, or the samples are not scaled as in training."
             )
+
+
+def _check_loops(model: Any, quantize: Quantize, graph: Any) -> None:
+    """Refuses a model that computes in a loop: calibration would end the process."""
+    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+    if any(node.op in _LOOPS for node in nodes):
+        recurrent = [
+            layer.name for layer in inner_layers(model) if isinstance(layer, keras.layers.RNN)
+        ]
+        inside = f" ({', '.join(recurrent)})" if recurrent else ""
+        raise ExportError(
+            f"{model.name!r} computes in a loop{inside}, which TensorFlow's calibration for "
+            f"{quantize.scheme} does not survive; build recurrent layers with unroll=True, or "
+            "choose dynamic or float16."
+        )
 
 
 def _calibrate(

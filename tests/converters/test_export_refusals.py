@@ -131,3 +131,13 @@ def test_an_integer_operation_that_has_no_kernel_stays_float(tmp_path: Path) -> 
         )
     except ExportError as refusal:
         assert "cannot convert" in str(refusal)  # noqa: PT017 - either way no traceback
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_loop_is_refused_where_calibration_would_end_the_process(
+    scheme: str, tmp_path: Path
+) -> None:
+    recurrent = MODELS["recurrent"]()
+    signal = samples(recurrent)
+    words = ("'recurrent'", "loop (backward_gru, forward_gru, lstm)", "unroll=True", "dynamic or float16")
+    refused(tmp_path, recurrent, scheme, *words, representative=signal)

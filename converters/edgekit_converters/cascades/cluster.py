@@ -11,12 +11,12 @@ from edgekit_converters.cascades.kernels import Choice, Kernel, choose, kernels,
 from edgekit_converters.cascades.library import sparse_cluster, tfmot
 from edgekit_converters.cascades.preserve import HoldKept, Keep
 from edgekit_converters.cascades.prune import nothing_to_do
-from edgekit_converters.cascades.tuning import prove_kernel, tune
+from edgekit_converters.cascades.tuning import count, outcome, prove_kernel, tune
 from edgekit_converters.keras2.bridge import to_tf_keras, weights_back
-from edgekit_converters.outcome import Outcome, count_parameters
+from edgekit_converters.outcome import Outcome
 from edgekit_converters.passes import Cluster, Initialisation, Pass
 from edgekit_converters.proof import count_values
-from edgekit_converters.train import Progress, Training, TrainingData, validation_accuracy
+from edgekit_converters.train import Progress, Training, TrainingData
 
 _INITIALISATIONS: dict[Initialisation, str] = {
     "kmeans++": "KMEANS_PLUS_PLUS",
@@ -57,21 +57,17 @@ def cluster(
         if kernel.layer.name in pruned - names
     )
     trained = tune(wrapped, model, data, training, progress, callbacks=(held,))
-    counts = (
-        count_parameters(wrapped.trainable_weights),
-        count_parameters(wrapped.non_trainable_weights),
-    )
+    parameters = count(wrapped)
     stripped = tfmot.clustering.keras.strip_clustering(wrapped)
     result = weights_back(bridged, stripped)
-    return Outcome(
-        model=result,
+    return outcome(
+        model,
+        result,
+        data,
+        trained,
+        parameters,
         changed=changed,
         skipped=choice.skipped,
-        trained=trained,
-        trainable_parameters=counts[0],
-        other_parameters=counts[1],
-        accuracy_before=validation_accuracy(model, data) if data else None,
-        accuracy_after=validation_accuracy(result, data) if data else None,
         proof=tuple(
             prove_kernel(
                 kernel,

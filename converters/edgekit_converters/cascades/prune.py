@@ -10,12 +10,12 @@ import tf_keras
 
 from edgekit_converters.cascades.kernels import Choice, Kernel, choose, kernels
 from edgekit_converters.cascades.library import tfmot
-from edgekit_converters.cascades.tuning import prove_kernel, tune
+from edgekit_converters.cascades.tuning import count, outcome, prove_kernel, tune
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.keras2.bridge import to_tf_keras, weights_back
-from edgekit_converters.outcome import Outcome, count_parameters
+from edgekit_converters.outcome import Outcome
 from edgekit_converters.passes import M_OF_N, Prune
-from edgekit_converters.train import Progress, Training, TrainingData, validation_accuracy
+from edgekit_converters.train import Progress, Training, TrainingData
 
 _UPDATES = 20
 """How many times a polynomial schedule raises the sparsity."""
@@ -54,21 +54,17 @@ def prune(
     if not trained.epochs:
         _prune_at_once(wrapped)
     _drop_signs_of_zeros(wrapped)
-    counts = (
-        count_parameters(wrapped.trainable_weights),
-        count_parameters(wrapped.non_trainable_weights),
-    )
+    parameters = count(wrapped)
     result = weights_back(bridged, tfmot.sparsity.keras.strip_pruning(wrapped))
     names = {kernel.layer.name for kernel in choice.taken}
-    return Outcome(
-        model=result,
+    return outcome(
+        model,
+        result,
+        data,
+        trained,
+        parameters,
         changed=tuple(f"{kernel.path}: {_told(kernel, step)}" for kernel in choice.taken),
         skipped=choice.skipped,
-        trained=trained,
-        trainable_parameters=counts[0],
-        other_parameters=counts[1],
-        accuracy_before=validation_accuracy(model, data) if data else None,
-        accuracy_after=validation_accuracy(result, data) if data else None,
         proof=tuple(
             prove_kernel(
                 kernel,

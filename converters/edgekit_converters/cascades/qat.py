@@ -142,16 +142,22 @@ class _Work:
     keeps: dict[str, Keep]
     found: tuple[Kernel, ...]
     caution: int
+    common: bool
 
 
 def _convertible(
     model: Any, step: Qat, before: tuple[Pass, ...], data: TrainingData, training: Training
 ) -> _Work:
-    """A rounded model that the converter and the runtime take, tried before training starts."""
+    """A rounded model that the converter and the runtime take, tried before training starts.
+
+    One of layers that TFMOT knows all of needs no trial.
+    """
     caution = 0
     while True:
         work = _prepare(model, step, before, caution)
         calibrate(work.rounded, data, training)
+        if work.common:
+            return work
         trial = QuantizedModel(work.bridged.copy, work.rounded, step, before, caution)
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -234,6 +240,9 @@ def _prepare(model: Any, step: Qat, before: tuple[Pass, ...], caution: int) -> _
         keeps,
         tuple(found),
         caution,
+        common=not left
+        and not any(known.values())
+        and all(len(layer.inbound_nodes) == 1 for layer in bridged.model.layers),
     )
 
 

@@ -9,6 +9,7 @@ import tf_keras
 
 from edgekit_converters.cascades.kernels import Kernel
 from edgekit_converters.errors import ProofError
+from edgekit_converters.outcome import Outcome, count_parameters
 from edgekit_converters.proof import LayerProof, count_values
 from edgekit_converters.train import (
     Progress,
@@ -17,6 +18,7 @@ from edgekit_converters.train import (
     TrainingData,
     classification_objective,
     fine_tune,
+    validation_accuracy,
 )
 
 
@@ -49,6 +51,39 @@ def tune(
         callbacks=callbacks,
         settling_epochs=settling_epochs,
         rate_option="--tuning-learning-rate",
+    )
+
+
+def count(wrapped: Any) -> tuple[int, int]:
+    """The trainable and the other parameters of a model as it is trained."""
+    return (
+        count_parameters(wrapped.trainable_weights),
+        count_parameters(wrapped.non_trainable_weights),
+    )
+
+
+def outcome(
+    original: Any,
+    result: Any,
+    data: TrainingData | None,
+    trained: Trained,
+    parameters: tuple[int, int],
+    *,
+    changed: tuple[str, ...],
+    skipped: tuple[tuple[str, str], ...],
+    proof: tuple[LayerProof, ...],
+) -> Outcome:
+    """What a pass made of the Keras 3 model `original`, both scored where there are data."""
+    return Outcome(
+        model=result,
+        changed=changed,
+        skipped=skipped,
+        trained=trained,
+        trainable_parameters=parameters[0],
+        other_parameters=parameters[1],
+        accuracy_before=validation_accuracy(original, data) if data else None,
+        accuracy_after=validation_accuracy(result, data) if data else None,
+        proof=proof,
     )
 
 
