@@ -139,5 +139,5 @@ def test_a_loop_is_refused_where_calibration_would_end_the_process(
 ) -> None:
     recurrent = MODELS["recurrent"]()
     signal = samples(recurrent)
-    words = ("'recurrent'", "loop (backward_gru, forward_gru, lstm)", "unroll=True", "dynamic or float16")
+    words = ("'recurrent'", "loop (backward_gru", "unroll=True", "dynamic or float16")
     refused(tmp_path, recurrent, scheme, *words, representative=signal)
