@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import math
 import random
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,9 @@ from edgekit.comparison import Advice, Comparison, LayerSaving, Row, Stage
 from edgekit_converters import Recipe, parse_recipe
 from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
 from edgekit_device.number import Number
+
+# Test modules have no package under --import-mode=importlib: without this, no report_page.
+sys.path.insert(0, str(Path(__file__).parent))
 
 FIGURES: dict[str, tuple[float, int, int, int, int, float]] = {
     # recipe: accuracy, parameters, MACs, file, gzip, latency factor
