@@ -65,10 +65,12 @@ class PackedTable {
   int filters_;
   int depth_;
   std::vector<int32_t> weight_sums_;
-  std::vector<int8_t> weights_;              // [filters][depth]
-  std::shared_ptr<const int8_t> index_;      // [depth][filters], if the variant looks filters up
-  std::vector<int32_t> by_weight_;           // [weight][activation], if a product leaves int16
-  std::shared_ptr<const int16_t> by_weight16_;  // the same in 16 bits, otherwise
+  std::vector<int8_t> weights_;          // [filters][depth]
+  std::vector<int32_t> wide_products_;   // [weight][activation], only if some leave 16 bits
+  int64_t index_stride_;                 // filters, rounded up
+  std::shared_ptr<const int8_t> index_;  // [depth][index_stride]
+  std::shared_ptr<const int16_t> by_weight_;      // [weight][activation]
+  std::shared_ptr<const int16_t> by_activation_;  // [activation][weight]
   std::shared_ptr<const uint8_t> weight_planes_;      // [weight][low, high byte][activation]
   std::shared_ptr<const uint8_t> activation_planes_;  // [activation][low, high byte][weight]
 };

@@ -30,16 +30,58 @@ void multiply(const Operand* rows, int row_count, int64_t row_stride, const Oper
   }
 }
 
-void lookup(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* weights,
-            int filters, int depth, const int16_t* sheets, int32_t* sums, int64_t sums_stride) {
-  for (int row = 0; row < row_count; ++row) {
-    const int8_t* a = rows + row * row_stride;
-    for (int filter = 0; filter < filters; ++filter) {
-      const int8_t* w = weights + int64_t{filter} * depth;
-      int32_t sum = 0;
-      for (int d = 0; d < depth; ++d)
-        sum += sheets[static_cast<uint8_t>(w[d]) * 256 + static_cast<uint8_t>(a[d])];
-      sums[row * sums_stride + filter] = sum;
+// Many rows: for eight filters at one depth, their products are laid out as a sheet
+// [activation][8 filters], so that a look-up brings eight products at once.
+constexpr int kSheetFilters = 8;
+constexpr int kSheetSteps = 8;      // sheets at a time: 32 KiB
+constexpr int kRowsForSheets = 128;  // from here on they pay
+
+void build_sheet(const int16_t* by_weight, const int8_t* weights, int16_t* sheet) {
+  const int16_t* w[kSheetFilters];
+  for (int f = 0; f < kSheetFilters; ++f) w[f] = by_weight + static_cast<uint8_t>(weights[f]) * 256;
+  const int16_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+  const int16_t *w4 = w[4], *w5 = w[5], *w6 = w[6], *w7 = w[7];
+  int16_t* __restrict to = sheet;
+  for (int a = 0; a < 256; ++a) {  // spelled out, so that compilers interleave whole vectors
+    to[8 * a] = w0[a];
+    to[8 * a + 1] = w1[a];
+    to[8 * a + 2] = w2[a];
+    to[8 * a + 3] = w3[a];
+    to[8 * a + 4] = w4[a];
+    to[8 * a + 5] = w5[a];
+    to[8 * a + 6] = w6[a];
+    to[8 * a + 7] = w7[a];
+  }
+}
+
+void lookup(const int8_t* rows, int row_count, int64_t row_stride, const Lookup& products,
+            int filters, int depth, int32_t* sums, int64_t sums_stride) {
+  if (row_count < kRowsForSheets) {
+    lookup_directly(rows, row_count, row_stride, products, filters, depth, sums, sums_stride);
+    return;
+  }
+  alignas(64) int16_t sheets[kSheetSteps][256 * kSheetFilters];
+  for (int first = 0; first < filters; first += kSheetFilters) {
+    const int width = filters - first < kSheetFilters ? filters - first : kSheetFilters;
+    for (int start = 0; start < depth; start += kSheetSteps) {
+      const int steps = depth - start < kSheetSteps ? depth - start : kSheetSteps;
+      for (int step = 0; step < steps; ++step)
+        build_sheet(products.by_weight,
+                    products.index + (start + step) * products.index_stride + first, sheets[step]);
+      for (int row = 0; row < row_count; ++row) {
+        const int8_t* a = rows + row * row_stride + start;
+        int32_t total[kSheetFilters] = {};
+        for (int step = 0; step < steps; ++step) {
+          const int16_t* found = sheets[step] + static_cast<uint8_t>(a[step]) * kSheetFilters;
+          for (int f = 0; f < kSheetFilters; ++f) total[f] += found[f];
+        }
+        int32_t* to = sums + row * sums_stride + first;
+        if (width == kSheetFilters && start > 0) {
+          for (int f = 0; f < kSheetFilters; ++f) to[f] += total[f];
+        } else {
+          for (int f = 0; f < width; ++f) to[f] = (start > 0 ? to[f] : 0) + total[f];
+        }
+      }
     }
   }
 }
@@ -71,7 +113,34 @@ void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_st
 
 }  // namespace
 
-const Variant kPlain = {
+// Four depths at a time: four lines of 256 products in the first-level cache, one visit to the sums.
+void lookup_directly(const int8_t* rows, int row_count, int64_t row_stride, const Lookup& products,
+                     int filters, int depth, int32_t* sums, int64_t sums_stride) {
+  for (int row = 0; row < row_count; ++row) {
+    const int8_t* a = rows + row * row_stride;
+    int32_t* __restrict to = sums + row * sums_stride;
+    memset(to, 0, static_cast<size_t>(filters) * sizeof(int32_t));
+    for (int d = 0; d < depth; d += 4) {
+      const int16_t* line[4];
+      const int8_t* w[4];
+      const int count = depth - d < 4 ? depth - d : 4;
+      for (int i = 0; i < count; ++i) {
+        line[i] = products.by_activation + static_cast<uint8_t>(a[d + i]) * 256;
+        w[i] = products.index + (d + i) * products.index_stride;
+      }
+      if (count == 4) {
+        for (int f = 0; f < filters; ++f)
+          to[f] += line[0][static_cast<uint8_t>(w[0][f])] + line[1][static_cast<uint8_t>(w[1][f])] +
+                   line[2][static_cast<uint8_t>(w[2][f])] + line[3][static_cast<uint8_t>(w[3][f])];
+      } else {
+        for (int i = 0; i < count; ++i)
+          for (int f = 0; f < filters; ++f) to[f] += line[i][static_cast<uint8_t>(w[i][f])];
+      }
+    }
+  }
+}
+
+extern const Variant kPlain = {
     "plain",
     {packed_count<int8_t>, pack<int8_t>, multiply<int8_t, int32_t>},
     {packed_count<float>, pack<float>, multiply<float, float>},

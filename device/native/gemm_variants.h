@@ -17,10 +17,17 @@ struct MatrixKernel {
                    int filters, int depth, bool has_minimum, Sum* sums, int64_t sums_stride);
 };
 
-// Looked-up products that fit 16 bits. `sheets`: [weight][activation].
+// Looked-up products that fit 16 bits, in both orders. `index` holds the weights
+// [depth][index_stride], at least `filters` of them a line, the lines readable in whole 16s.
+struct Lookup {
+  const int8_t* index;
+  int64_t index_stride;
+  const int16_t* by_weight;      // [weight][activation]
+  const int16_t* by_activation;  // [activation][weight]
+};
 using LookupKernel = void (*)(const int8_t* rows, int row_count, int64_t row_stride,
-                              const int8_t* weights, int filters, int depth, const int16_t* sheets,
-                              int32_t* sums, int64_t sums_stride);
+                              const Lookup& products, int filters, int depth, int32_t* sums,
+                              int64_t sums_stride);
 
 // Looked-up products by byte permutation, 64 outputs at a time: `vectors` * 64 outputs' operands
 // stand side by side in `index` [steps][index_stride]; at each step selectors[step] names the
@@ -50,6 +57,18 @@ struct Variant {
 };
 
 extern const Variant kPlain;
+#if defined(__x86_64__)
+extern const Variant kAvx2;
+Variant avx512_vnni();
+Variant avx512_vbmi();
+#elif defined(__aarch64__)
+extern const Variant kNeon;
+extern const Variant kNeonDot;
+#endif
+
+// Products looked up for few rows, where sheets (see gemm_plain.cpp) do not pay.
+void lookup_directly(const int8_t* rows, int row_count, int64_t row_stride, const Lookup& products,
+                     int filters, int depth, int32_t* sums, int64_t sums_stride);
 
 // gemmlowp's rounding, as in TFLite: the high half of the doubled product, rounded half up ...
 inline int32_t doubled_high_product(int32_t a, int32_t b) {
