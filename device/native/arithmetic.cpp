@@ -155,6 +155,14 @@ std::shared_ptr<const ProductTable> read_table(const std::string& path) {
   return table;
 }
 
+std::string known_kernels() {
+  std::string names;
+  for (const char* const* name = kernel_names(); *name; ++name) {
+    (names += names.empty() ? "" : ", ") += *name;
+  }
+  return names;
+}
+
 uint64_t mix(uint64_t x) {  // the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)
   x += 0x9E3779B97F4A7C15u;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -204,6 +212,11 @@ Options parse_options(const char* const* keys, const char* const* values, size_t
       arithmetic.skip_zero_weights = truth(key, value);
     } else if (key == "skip_zero_activations") {
       arithmetic.skip_zero_activations = truth(key, value);
+    } else if (key == "kernels") {
+      if (!use_kernels(value.c_str())) {
+        refuse(key, value, "must be auto or one that this processor has: " + known_kernels());
+      }
+      options.kernels = value;
     } else if (key == "runtime") {
       runtime = value;
     } else if (key == "runtime_version") {
@@ -212,7 +225,7 @@ Options parse_options(const char* const* keys, const char* const* values, size_t
       refuse(key.empty() ? "''" : key, value,
              "is not known; known are weight_bits, activation_bits, accumulator_bits, "
              "accumulator_overflow, multiplier, noise, seed, skip_zero_weights, "
-             "skip_zero_activations, runtime and runtime_version");
+             "skip_zero_activations, runtime, runtime_version and kernels");
     }
   }
   arithmetic.products = make_products(arithmetic.multiplier);

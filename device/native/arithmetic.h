@@ -35,6 +35,7 @@ struct Options {
   Arithmetic arithmetic;
   // Whether the runtime's FULLY_CONNECTED reference kernel rounds in double (since April 2025).
   bool rounds_in_double = false;
+  std::string kernels = "auto";  // the instruction set, for tests and measurements
 };
 
 // Reads the pairs that a runtime hands over; throws std::invalid_argument with a sentence.
@@ -61,7 +62,7 @@ inline int32_t wrapping_shift_left(int32_t x, int shift) {
   return static_cast<int32_t>(static_cast<uint32_t>(x) << shift);
 }
 
-// round(a * b / 2^31), ties away from zero, saturating (ARM's SQRDMULH).
+// round(a * b / 2^31), ties upwards, saturating (ARM's SQRDMULH).
 inline int32_t high_product(int32_t a, int32_t b) {
   if (a == b && a == INT32_MIN) return INT32_MAX;
   const int64_t product = int64_t{a} * b;

@@ -128,6 +128,7 @@ class Partition {
   }
 
   void prepare(TfLiteContext* context) {
+    use_kernels(owner_->options.kernels.c_str());
     refresh(context);
     for (auto& [index, tensor] : tensors_) {
       if (!made_here(index)) tensor->shape = values(tensor->described->dims);

@@ -78,6 +78,10 @@ struct Rescaling {
   int32_t zero;
   Range range;
 
+  Requantization with(const int32_t* biases) const {
+    return {biases, multipliers.data(), shifts.data(), zero, range.low, range.high};
+  }
+
   void apply(const int32_t* sums, int rows, int filters, const int32_t* biases, int8_t* out,
              int64_t out_stride) const {
     if (real.empty()) {
@@ -164,6 +168,20 @@ class Filters {
 
   int depth() const { return depth_; }
 
+  // Whether sums need neither noise nor a check after every product.
+  bool plain() const { return products_.arithmetic->noise == 0 && !may_overflow_; }
+
+  // A whole convolution whose sums are plain.
+  void convolve_plainly(const int8_t* input, const ConvShape& shape, const Requantization& scale,
+                        int8_t* output, Workspace& workspace) const {
+    if (table_) {
+      convolve(input, shape, products_.zero, *table_, scale, output, workspace);
+    } else {
+      convolve(input, shape, products_.zero, *exact_, scale, output, workspace);
+    }
+  }
+  const int32_t* biases() const { return biases_.data(); }
+
   // Sums without what only `biases_to_add` adds: raw codes' sums where nothing else is asked for.
   // `present` marks codes that are neither padding nor skipped; `in_image` counts each row's
   // products that are not padding; both are needed for noise and skipping only.
@@ -173,7 +191,7 @@ class Filters {
     const Arithmetic& arithmetic = *products_.arithmetic;
     if (arithmetic.skips()) count_skipped(present, count, in_image, counts);
     const bool noisy = arithmetic.noise > 0;
-    if (!noisy && !may_overflow_) {
+    if (plain()) {
       multiply_all(rows, count, stride, sums);
       return;
     }
@@ -199,14 +217,16 @@ class Filters {
         sum_checked(rows + row * stride, out, counts);
       } else {
         multiply_all(rows + row * stride, 1, stride, out);
-        for (int f = 0; f < filters_; ++f) out[f] += static_cast<int32_t>(starts_[f] - biases_[f]) + folded_[f];
+        for (int f = 0; f < filters_; ++f) {
+          out[f] += static_cast<int32_t>(starts_[f] - biases_[f]) + folded_[f];
+        }
       }
     }
   }
 
   // What is still to add to the sums: biases and the zero point's correction, or nothing.
   const int32_t* biases_to_add() const {
-    return products_.arithmetic->noise > 0 || may_overflow_ ? nullptr : folded_.data();
+    return plain() ? folded_.data() : nullptr;
   }
 
  private:
@@ -384,6 +404,18 @@ Settings settings_of(const NodeView& node) {
   }
 }
 
+ConvShape shape_of(const Geometry& g, const Settings& settings, int kernel_height,
+                   int kernel_width, Window y, Window x) {
+  ConvShape shape;
+  shape.batches = g.batches, shape.in_height = g.in_height, shape.in_width = g.in_width;
+  shape.in_channels = g.in_channels, shape.out_height = g.out_height, shape.out_width = g.out_width;
+  shape.kernel_height = kernel_height, shape.kernel_width = kernel_width;
+  shape.stride_height = settings.stride_height, shape.stride_width = settings.stride_width;
+  shape.dilation_height = settings.dilation_height, shape.dilation_width = settings.dilation_width;
+  shape.pad_top = y.before, shape.pad_left = x.before;
+  return shape;
+}
+
 struct FloatRange {
   float low, high;
 };
@@ -405,10 +437,8 @@ FloatRange float_range(TfLiteFusedActivation activation) {
 const int8_t* on_grid(const Tensor& input, int bits, std::vector<int8_t>* buffer) {
   const int8_t* codes = input.as<int8_t>();
   if (bits == 8) return codes;
-  std::array<int8_t, 256> grid;
-  for (int code = -128; code < 128; ++code) grid[uint8_t(code)] = edgekit::on_grid(code, bits);
   buffer->resize(elements(input.shape));
-  for (size_t i = 0; i < buffer->size(); ++i) (*buffer)[i] = grid[uint8_t(codes[i])];
+  round_to_bits(codes, elements(input.shape), bits, buffer->data());
   return buffer->data();
 }
 
@@ -472,6 +502,7 @@ class Convolution : public Operator {
     }
     if (std::memcmp(&g, &geometry_, sizeof g) == 0 && !phases_.empty()) return;
     geometry_ = g;
+    shape_ = shape_of(g, settings_, kernel_height, kernel_width, y, x);
     build(inputs, *outputs[0], kernel_height, kernel_width, y, x);
   }
 
@@ -575,6 +606,11 @@ class Convolution : public Operator {
     const int64_t image = int64_t{g.in_height} * g.in_width * g.in_channels;
     const int depth = phase.codes->depth();
     const bool counting = arithmetic_.skips() || arithmetic_.noise > 0;
+    if (!counting && builtin_ != kTransposeConv && phase.codes->plain() && rescaling_.real.empty()) {
+      phase.codes->convolve_plainly(codes, shape_, rescaling_.with(phase.codes->biases()),
+                                    output.as<int8_t>(), workspace_);
+      return;
+    }
     std::vector<int32_t> sums(int64_t{kRowsAtATime} * g.filters);
     std::vector<int8_t> rows(direct_ ? 0 : int64_t{kRowsAtATime} * depth);
     std::vector<int8_t> present(counting ? int64_t{kRowsAtATime} * depth : 0);
@@ -632,6 +668,11 @@ class Convolution : public Operator {
     const int64_t image = int64_t{g.in_height} * g.in_width * g.in_channels;
     const int depth = phase.floats ? phase.floats->depth() : 0;
     const FloatRange range = float_range(settings_.activation);
+    if (builtin_ != kTransposeConv) {
+      convolve(values, shape_, *phase.floats, biases, range.low, range.high, output.as<float>(),
+               workspace_);
+      return;
+    }
     std::vector<float> sums(int64_t{kRowsAtATime} * g.filters);
     std::vector<float> rows(direct_ ? 0 : int64_t{kRowsAtATime} * depth);
     for_blocks(phase, [&](int64_t first, int count) {
@@ -660,6 +701,8 @@ class Convolution : public Operator {
   const Arithmetic& arithmetic_;
   bool in_double_, keeps_dimensions_;
   Geometry geometry_{};
+  ConvShape shape_;
+  Workspace workspace_;
   std::vector<Phase> phases_;
   Rescaling rescaling_;
   bool direct_ = false;
@@ -688,6 +731,8 @@ class Depthwise : public Operator {
     repeats_ = channels_ / in[3];
     outputs[0]->shape = {in[0], y.out, x.out, channels_};
     macs_ = int64_t{in[0]} * y_.inside() * x_.inside() * channels_;
+    shape_ = shape_of({in[0], in[1], in[2], in[3], y.out, x.out, channels_}, settings_, filter[1],
+                      filter[2], y, x);
     if (!inputs[1]->is_int8()) return;
     rescaling_ = rescaling(*inputs[0], *inputs[1], *outputs[0], channels_, settings_.activation,
                            false, false);
@@ -702,6 +747,15 @@ class Depthwise : public Operator {
       bounds_[i % channels_] += bounds[uint8_t(weights_[i])];
     }
     limits_ = {arithmetic_.accumulator_bits, arithmetic_.wraps};
+    const Tensor* bias = inputs.size() > 2 ? inputs[2] : nullptr;
+    biases_.assign(channels_, 0);
+    if (bias) biases_.assign(bias->as<int32_t>(), bias->as<int32_t>() + channels_);
+    plain_ = !arithmetic_.skips() && arithmetic_.noise == 0;
+    for (int c = 0; c < channels_; ++c) {
+      plain_ &= std::abs(int64_t{biases_[c]}) + bounds_[c] <= limits_.most();
+    }
+    packed_ = std::make_unique<PackedDepthwise>(weights_.data(), filter[1] * filter[2], channels_,
+                                                products_->table.get());
   }
 
   void run(const Tensors& inputs, const Tensors& outputs, NoiseKey key, Counts* counts) override {
@@ -709,6 +763,11 @@ class Depthwise : public Operator {
     const bool int8 = inputs[1]->is_int8();
     const int8_t* codes =
         int8 ? on_grid(*inputs[0], arithmetic_.activation_bits, &grid_) : nullptr;
+    if (int8 && plain_) {
+      convolve(codes, shape_, products_->zero, *packed_, rescaling_.with(biases_.data()),
+               outputs[0]->as<int8_t>(), workspace_);
+      return;
+    }
     const Shape& in = inputs[0]->shape;
     const int64_t image = int64_t{in[1]} * in[2] * in[3];
     std::vector<int32_t> sums(int64_t(x_.outputs.size()) * channels_);
@@ -752,7 +811,6 @@ class Depthwise : public Operator {
 
   void sum_pixel(const Tensors& inputs, const int8_t* image, size_t y, size_t x, int64_t element,
                  NoiseKey key, int32_t* sums, Counts* counts) {
-    const Tensor* bias = inputs.size() > 2 ? inputs[2] : nullptr;
     const int8_t zero = static_cast<int8_t>(products_->zero);
     const bool counting = arithmetic_.skips() || arithmetic_.noise > 0;
     if (counting) active_.assign(channels_, 0);
@@ -771,7 +829,7 @@ class Depthwise : public Operator {
     for (int c = 0; c < channels_; ++c) {
       const int32_t noise =
           arithmetic_.noise > 0 ? noise_of(arithmetic_, key, element + c, active_[c]) : 0;
-      starts_[c] = int64_t{bias ? bias->as<int32_t>()[c] : 0} + noise;
+      starts_[c] = int64_t{biases_[c]} + noise;
       slow |= std::abs(starts_[c]) + bounds_[c] > limits_.most();
     }
     if (slow) {
@@ -789,14 +847,8 @@ class Depthwise : public Operator {
     }
     for (int c = 0; c < channels_; ++c) sums[c] = static_cast<int32_t>(starts_[c]);
     for_taps(inputs, image, weights_.data(), y, x, [&](const int8_t* w, const int8_t* a) {
-      if (products_->table) {
-        for (int c = 0; c < channels_; ++c) {
-          sums[c] += products_->of(a ? a[c / repeats_] : zero, w[c]);
-        }
-      } else if (a && repeats_ == 1) {
-        for (int c = 0; c < channels_; ++c) sums[c] += (a[c] - zero) * w[c];
-      } else if (a) {
-        for (int c = 0; c < channels_; ++c) sums[c] += (a[c / repeats_] - zero) * w[c];
+      for (int c = 0; c < channels_; ++c) {
+        sums[c] += products_->of(a ? a[c / repeats_] : zero, w[c]);
       }
     });
   }
@@ -823,7 +875,12 @@ class Depthwise : public Operator {
   std::unique_ptr<Products> products_;
   std::vector<int8_t> weights_, grid_;
   std::vector<int64_t> bounds_, starts_, active_;
+  std::vector<int32_t> biases_;
   Limits limits_{32, false};
+  bool plain_ = false;
+  std::unique_ptr<PackedDepthwise> packed_;
+  ConvShape shape_;
+  Workspace workspace_;
 };
 
 }  // namespace
