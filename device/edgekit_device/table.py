@@ -86,6 +86,10 @@ class Table:
         """Whether the key is there and not yet read."""
         return key in self._left
 
+    def keys_left(self) -> tuple[str, ...]:
+        """The keys that were not yet read."""
+        return tuple(self._left)
+
     def numbers(self, key: str, least: float, most: float) -> tuple[float, ...]:
         """A list of numbers of this range, empty where the key is left out."""
         if key not in self._left:
