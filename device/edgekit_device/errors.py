@@ -17,6 +17,10 @@ class BoardProfileError(EdgeKitDeviceError):
     """A board profile that cannot be found or breaks a rule of its schema."""
 
 
+class NpuProfileError(EdgeKitDeviceError):
+    """An NPU profile that cannot be found or breaks a rule of its schema."""
+
+
 class RecordError(EdgeKitDeviceError):
     """A number or a record that breaks a rule of its schema."""
 
