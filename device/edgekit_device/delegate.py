@@ -132,9 +132,9 @@ def operator_rules() -> dict[str, tuple[str, ...]]:
     return {entry["operator"]: tuple(entry["rules"]) for entry in entries}
 
 
-def kernels() -> str:
-    """Name the instruction set that the delegate's kernels use on this processor."""
-    return str(_library().edgekit_nepu_kernels().decode())
+def instruction_sets() -> tuple[str, ...]:
+    """Name the delegate's kernels that this processor can run, the ones in use first."""
+    return tuple(_library().edgekit_nepu_kernels().decode().split(","))
 
 
 def products(multiplier: str) -> npt.NDArray[np.int32]:

@@ -422,7 +422,17 @@ EDGEKIT_EXPORT const char* edgekit_nepu_operators() {
   return json.c_str();
 }
 
-EDGEKIT_EXPORT const char* edgekit_nepu_kernels() { return edgekit::kernel_name(); }
+// The instruction sets that this processor can run, best first, with commas between.
+EDGEKIT_EXPORT const char* edgekit_nepu_kernels() {
+  static const std::string names = [] {
+    std::string joined;
+    for (const char* const* name = edgekit::kernel_names(); *name; ++name) {
+      (joined += joined.empty() ? "" : ",") += *name;
+    }
+    return joined;
+  }();
+  return names.c_str();
+}
 
 namespace {
 
