@@ -120,19 +120,6 @@ bool is_call(const std::string& text, const std::string& name) {
   return text.rfind(name + "(", 0) == 0 && text.back() == ')';
 }
 
-// Sign and magnitude around a multiplier of magnitudes.
-template <typename Magnitudes>
-std::shared_ptr<const ProductTable> signed_table(Magnitudes product) {
-  auto table = std::make_shared<ProductTable>();
-  for (int a = -128; a < 128; ++a) {
-    for (int w = -128; w < 128; ++w) {
-      const int32_t magnitude = product(unsigned(std::abs(a)), unsigned(std::abs(w)));
-      (*table)[uint8_t(a) * 256 + uint8_t(w)] = (a < 0) != (w < 0) ? -magnitude : magnitude;
-    }
-  }
-  return table;
-}
-
 std::shared_ptr<const ProductTable> read_table(const std::string& path) {
   const std::string key = "multiplier table";
   std::FILE* file = std::fopen(path.c_str(), "rb");
@@ -172,20 +159,34 @@ uint64_t mix(uint64_t x) {  // the finaliser of SplitMix64 (Steele, Lea and Floo
 
 }  // namespace
 
-std::shared_ptr<const ProductTable> make_products(const std::string& multiplier) {
-  if (multiplier == "exact") return nullptr;
-  if (multiplier == "mitchell") return signed_table(mitchell);
+MagnitudeProduct magnitude_product(const std::string& multiplier) {
+  if (multiplier == "exact") return [](unsigned a, unsigned b) { return int32_t(a * b); };
+  if (multiplier == "mitchell") return mitchell;
   if (is_call(multiplier, "truncated")) {
     const int k = argument(multiplier, "truncated", 0, 14);
-    return signed_table([k](unsigned a, unsigned b) { return truncated(a, b, k); });
+    return [k](unsigned a, unsigned b) { return truncated(a, b, k); };
   }
   if (is_call(multiplier, "drum")) {
     const int k = argument(multiplier, "drum", 2, 8);
-    return signed_table([k](unsigned a, unsigned b) { return drum(a, b, k); });
+    return [k](unsigned a, unsigned b) { return drum(a, b, k); };
   }
-  if (is_call(multiplier, "table")) return read_table(multiplier.substr(6, multiplier.size() - 7));
   refuse("multiplier", multiplier,
          "must be exact, truncated(0 to 14), drum(2 to 8), mitchell or table(FILE)");
+}
+
+std::shared_ptr<const ProductTable> make_products(const std::string& multiplier) {
+  if (multiplier == "exact") return nullptr;
+  if (is_call(multiplier, "table")) return read_table(multiplier.substr(6, multiplier.size() - 7));
+  // A design for unsigned operands stands between signs and magnitudes.
+  const MagnitudeProduct product = magnitude_product(multiplier);
+  auto table = std::make_shared<ProductTable>();
+  for (int a = -128; a < 128; ++a) {
+    for (int w = -128; w < 128; ++w) {
+      const int32_t magnitude = product(unsigned(std::abs(a)), unsigned(std::abs(w)));
+      (*table)[uint8_t(a) * 256 + uint8_t(w)] = (a < 0) != (w < 0) ? -magnitude : magnitude;
+    }
+  }
+  return table;
 }
 
 Options parse_options(const char* const* keys, const char* const* values, size_t count) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -43,6 +44,10 @@ Options parse_options(const char* const* keys, const char* const* values, size_t
 
 // The 256x256 products of "truncated(k)", "drum(k)", "mitchell", "table(PATH)"; null for "exact".
 std::shared_ptr<const ProductTable> make_products(const std::string& multiplier);
+
+// The product of unsigned operands of "exact", "truncated(k)", "drum(k)" or "mitchell".
+using MagnitudeProduct = std::function<int32_t(unsigned, unsigned)>;
+MagnitudeProduct magnitude_product(const std::string& multiplier);
 
 // The code on the grid of `bits` bits: low bits dropped after rounding half up.
 int8_t on_grid(int code, int bits);

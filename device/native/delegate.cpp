@@ -422,12 +422,38 @@ EDGEKIT_EXPORT const char* edgekit_nepu_operators() {
   return json.c_str();
 }
 
-EDGEKIT_EXPORT const char* edgekit_nepu_kernels() { return edgekit::kernel_name(); }
+// The instruction sets that this processor can run, best first, with commas between.
+EDGEKIT_EXPORT const char* edgekit_nepu_kernels() {
+  static const std::string names = [] {
+    std::string joined;
+    for (const char* const* name = edgekit::kernel_names(); *name; ++name) {
+      (joined += joined.empty() ? "" : ",") += *name;
+    }
+    return joined;
+  }();
+  return names.c_str();
+}
 
-// Fills 65536 products of a multiplier: null, or a sentence about what is wrong with its name.
-EDGEKIT_EXPORT const char* edgekit_nepu_products(const char* multiplier, int32_t* products) {
+namespace {
+
+// Null, or what is wrong with a multiplier's name.
+template <typename Body>
+const char* problem_of(Body body) {
   static thread_local std::string problem;
   try {
+    body();
+    return nullptr;
+  } catch (const std::invalid_argument& error) {
+    problem = error.what();
+    return problem.c_str();
+  }
+}
+
+}  // namespace
+
+// Fills 256 x 256 products of int8 codes, [activation as uint8][weight as uint8].
+EDGEKIT_EXPORT const char* edgekit_nepu_products(const char* multiplier, int32_t* products) {
+  return problem_of([&] {
     const auto table = edgekit::make_products(multiplier);
     for (int a = -128; a < 128; ++a) {
       for (int w = -128; w < 128; ++w) {
@@ -435,9 +461,13 @@ EDGEKIT_EXPORT const char* edgekit_nepu_products(const char* multiplier, int32_t
         products[index] = table ? (*table)[index] : a * w;
       }
     }
-    return nullptr;
-  } catch (const std::invalid_argument& error) {
-    problem = error.what();
-    return problem.c_str();
-  }
+  });
+}
+
+// Fills 256 x 256 products of unsigned operands.
+EDGEKIT_EXPORT const char* edgekit_nepu_magnitudes(const char* multiplier, int32_t* products) {
+  return problem_of([&] {
+    const auto product = edgekit::magnitude_product(multiplier);
+    for (unsigned i = 0; i < 65536; ++i) products[i] = product(i / 256, i % 256);
+  });
 }

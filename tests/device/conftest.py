@@ -2,9 +2,13 @@ import hashlib
 import json
 import platform
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Test modules have no package under --import-mode=importlib: without this, no tflite_file.
+sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import pytest

@@ -21,7 +21,10 @@ LEAKY_RELU, QUANTIZE, HARD_SWISH = 98, 114, 117
 _WINDOW = ("padding:b", "stride_w:i", "stride_h:i")
 _OPTIONS: dict[int, tuple[int, tuple[str, ...]]] = {
     CONV_2D: (1, (*_WINDOW, "activation:b", "dilation_w:i", "dilation_h:i")),
-    DEPTHWISE_CONV_2D: (2, (*_WINDOW, "multiplier:i", "activation:b", "dilation_w:i", "dilation_h:i")),
+    DEPTHWISE_CONV_2D: (
+        2,
+        (*_WINDOW, "multiplier:i", "activation:b", "dilation_w:i", "dilation_h:i"),
+    ),
     AVERAGE_POOL_2D: (5, (*_WINDOW, "filter_w:i", "filter_h:i", "activation:b")),
     MAX_POOL_2D: (5, (*_WINDOW, "filter_w:i", "filter_h:i", "activation:b")),
     FULLY_CONNECTED: (8, ("activation:b", "format:b", "keep:?")),
@@ -110,7 +113,8 @@ class ModelFile:
             {0: tensors, 1: _ints(self.inputs), 2: _ints(self.outputs), 3: operators, 4: "main"}
         )
         opcodes = [
-            Table({0: Scalar("b", min(c, 127)), 2: Scalar("i", 1), 3: Scalar("i", c)}) for c in codes
+            Table({0: Scalar("b", min(c, 127)), 2: Scalar("i", 1), 3: Scalar("i", c)})
+            for c in codes
         ]
         model = Table({0: Scalar("I", 3), 1: opcodes, 2: [graph], 3: "", 4: buffers})
         return _file(model, b"TFL3")
