@@ -131,6 +131,37 @@ def profile(options: argparse.Namespace) -> int:
     return 0 if all(record["status"] == "ok" for record in records) else 1
 
 
+def estimate(options: argparse.Namespace) -> int:
+    """`edgekit estimate`."""
+    from dataclasses import replace
+
+    from edgekit.npu.estimate import estimate as run
+    from edgekit.npu.files import estimate_json, write_estimate
+    from edgekit.npu.profile import load_npu
+    from edgekit.npu.workload import read_workload
+
+    profile = load_npu(options.npu)
+    asked = {
+        "weight_bits": options.weight_bits,
+        "activation_bits": options.activation_bits,
+        "multiplier": options.multiplier,
+        "multiplier_energy": options.multiplier_energy,
+    }
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    precision = replace(profile.precision, **chosen)
+    found = run(read_workload(Path(options.model)), profile, precision)
+    files = write_estimate(found, profile, Path(options.out)) if options.out else ()
+    if options.json:
+        print(json.dumps(estimate_json(found), indent=1))
+    else:
+        from edgekit.cli.estimation import print_estimate
+
+        print_estimate(found, profile)
+        for file in files:
+            print(file)
+    return 0 if found.layers else 1
+
+
 def report(options: argparse.Namespace) -> int:
     """`edgekit report`."""
     from edgekit.report import read_comparison
@@ -227,6 +258,7 @@ def _out(options: argparse.Namespace, parent: Parent) -> Path:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "demo": demo,
+    "estimate": estimate,
     "inspect": inspect,
     "optimize": optimize,
     "profile": profile,

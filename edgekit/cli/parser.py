@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
+    _estimate(commands.add_parser("estimate", help="what a .tflite file would cost on an NPU"))
     _report(commands.add_parser("report", help="show a finished comparison again"))
     _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
     return top
@@ -99,6 +100,29 @@ def _profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL.tflite")
     _board(command, many=False)
     _profiling(command)
+    _common(command)
+
+
+def _estimate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL.tflite")
+    command.add_argument(
+        "--npu", required=True, metavar="NPU", help="NPU profile: a name such as nepu-v1, or a file"
+    )
+    group = command.add_argument_group("arithmetic (default: the profile's)")
+    group.add_argument("--weight-bits", type=int, metavar="N", help="weights of at most N bits")
+    group.add_argument("--activation-bits", type=int, metavar="N", help="the same of activations")
+    group.add_argument(
+        "--multiplier", metavar="M", help="exact, truncated(K), drum(K), mitchell, table(FILE)"
+    )
+    group.add_argument(
+        "--multiplier-energy",
+        type=float,
+        metavar="X",
+        help="the multiplier's energy relative to the exact one",
+    )
+    command.add_argument(
+        "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
+    )
     _common(command)
 
 

@@ -33,17 +33,21 @@ PARTS = ("mac", REGISTERS, "network", BUFFER, SHARED, DRAM, "vector", "static")
 class Homes:
     """Where a layer's tensors live outside the buffer: DRAM or SHARED, inputs by their share.
 
-    `inputs_shared` is the share of the input elements that the shared memory holds.
+    `inputs_shared` is the share of the input elements that the shared memory holds. Of what lives
+    in the DRAM, the kinds in `staged` fit the shared memory while the layer runs: if they are
+    needed more than once, they come from the DRAM once and from there after that.
     """
 
     weights: str = DRAM
     inputs_shared: float = 0.0
     outputs: str = DRAM
+    staged: frozenset[str] = frozenset()
 
     def shares(self, kind: str) -> dict[str, float]:
         """How much of a kind lies in each memory."""
         if kind == INPUTS:
-            return {SHARED: self.inputs_shared, DRAM: 1 - self.inputs_shared}
+            found = {SHARED: self.inputs_shared, DRAM: 1 - self.inputs_shared}
+            return {place: share for place, share in found.items() if share}
         return {self.weights if kind == WEIGHTS else self.outputs: 1.0}
 
 
@@ -165,11 +169,15 @@ def _finish(
     energy: dict[str, Any],
     products: Any,
 ) -> Cost:
-    cycles = {}
+    cycles: dict[str, Any] = {}
     for name, memory in _memories(profile):
+        # Every core has a buffer of its own, and a tile's transfers wait for one another.
+        instances = cores if name == BUFFER else 1
+        amount = sum(moved.get(name, (0.0, 0.0)))
+        seconds = np.where(amount, tiles * memory.latency_s, 0.0)
         if memory.bandwidth_bytes_per_s is not None:
-            instances = cores if name == BUFFER else 1
-            seconds = sum(moved.get(name, (0.0, 0.0))) / memory.bandwidth_bytes_per_s / instances
+            seconds = seconds + amount / memory.bandwidth_bytes_per_s / instances
+        if memory.bandwidth_bytes_per_s is not None or memory.latency_s:
             cycles[name] = seconds * profile.clock_hz
     # With tiles alike, one transfer before and one computation after the others stand alone.
     outside: Any = 0.0
@@ -202,16 +210,26 @@ def _bytes(
     traffic: tuple[Traffic, ...], homes: Homes, bits: Bits, skipped: float
 ) -> dict[str, tuple[float, float]]:
     """(read, written) bytes of each memory."""
-    moved: dict[str, tuple[float, float]] = {}
+    moved: dict[str, tuple[Any, Any]] = {}
+
+    def add(place: str, reads: Any, writes: Any) -> None:
+        before = moved.get(place, (0.0, 0.0))
+        moved[place] = before[0] + reads, before[1] + writes
+
     for found in traffic:
         each = bits.of(found.kind) / 8 * _share(found, skipped)
-        places = homes.shares(found.kind) if found.level == HOME else {found.level: 1.0}
-        for place, part in places.items():
-            reads, writes = moved.get(place, (0.0, 0.0))
-            moved[place] = (
-                reads + found.reads * each * part,
-                writes + found.writes * each * part,
-            )
+        reads, writes = found.reads * each, found.writes * each
+        if found.level != HOME:
+            add(found.level, reads, writes)
+            continue
+        for place, part in homes.shares(found.kind).items():
+            if place == DRAM and found.kind in homes.staged:
+                once = found.once * each * part
+                again = reads * part > once
+                add(DRAM, np.where(again, once, reads * part), 0.0)
+                add(SHARED, np.where(again, reads * part, 0.0), np.where(again, once, 0.0))
+            else:
+                add(place, reads * part, writes * part)
     return moved
 
 

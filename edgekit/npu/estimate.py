@@ -244,7 +244,7 @@ def _layer(
     if unit == "vector" and profile.vector is not None:
         lanes = profile.vector.operations_per_cycle
     possible = cost.latency_cycles * lanes * profile.cores
-    parts: dict[str, float | None] = {"mac": cost.mac_j}
+    parts: dict[str, float | None] = {"mac": None if cost.mac_j is None else float(cost.mac_j)}
     parts |= {name: float(cost.energy_j.get(name, 0.0)) for name in PARTS if name != "mac"}
     return LayerEstimate(
         node=layer.node,
@@ -263,7 +263,7 @@ def _layer(
         cycles=float(cost.latency_cycles),
         utilisation=pace / possible if possible else 0.0,
         bound_by=cost.bound_by if unit != "none" else "nothing",
-        bytes=dict(cost.bytes),
+        bytes={name: (float(r), float(w)) for name, (r, w) in cost.bytes.items()},
         energy_parts_j=parts,
         latency_ms=_latency(float(cost.latency_cycles), profile, None),
         energy_j=_energy(parts, profile, precision, None),

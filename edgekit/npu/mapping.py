@@ -23,7 +23,7 @@ from edgekit.npu.schedule import (
     Tiling,
     Traffic,
 )
-from edgekit.npu.tiling import grid, judge, one, shares
+from edgekit.npu.tiling import Grid, grid, judge, least_cycles, one, shares
 from edgekit.npu.workload import Loops
 
 VECTOR = "vector"
@@ -41,20 +41,21 @@ def cheapest(loops: Loops, profile: NpuProfile, homes: Homes, bits: Bits) -> Sch
     if "RS" in profile.array.dataflows:
         return row_stationary(loops, profile, bits)
     best: tuple[tuple[float, float], Schedule] | None = None
-    for split, cores, share in shares(loops, profile.cores):
-        tilings = grid(share, profile, split, cores)
-        for dataflow in profile.array.dataflows:
-            judged = judge(loops, share, profile, dataflow, tilings, bits)
-            cost = cost_of(
-                profile, judged.schedule(dataflow, cores), loops.macs, homes, Activity(bits)
-            )
-            fits = judged.buffer_bytes <= (profile.buffer.bytes or 0)
-            if not fits.any():
-                continue
-            place = _least(np.where(fits, cost.latency_cycles, np.inf), total_j(cost))
-            rank = float(np.take(cost.latency_cycles, place)), float(total_j(cost)[place])
-            if best is None or rank < best[0]:
-                best = rank, judged.chosen(dataflow, place, tilings.tiling(place))
+    grids: dict[tuple[str, int], Grid] = {}
+    for least, split, cores, share, dataflow in _ways(loops, profile):
+        if best is not None and least > best[0][0]:
+            break
+        if (split, cores) not in grids:
+            grids[split, cores] = grid(share, profile, split, cores, bits)
+        tilings = grids[split, cores]
+        if not tilings.rows.size:
+            continue
+        judged = judge(loops, share, profile, dataflow, tilings)
+        cost = cost_of(profile, judged.schedule(dataflow, cores), loops.macs, homes, Activity(bits))
+        place = _least(cost.latency_cycles, total_j(cost))
+        rank = float(np.take(cost.latency_cycles, place)), float(total_j(cost)[place])
+        if best is None or rank < best[0]:
+            best = rank, judged.chosen(dataflow, place, tilings.tiling(place))
     on_vector = _on_vector(loops, profile)
     if on_vector is not None:
         cost = cost_of(profile, on_vector, loops.macs, homes, Activity(bits))
@@ -69,9 +70,17 @@ def cheapest(loops: Loops, profile: NpuProfile, homes: Homes, bits: Bits) -> Sch
     return best[1]
 
 
-def evaluate(
-    loops: Loops, profile: NpuProfile, dataflow: str, tiling: Tiling, bits: Bits
-) -> Schedule:
+def _ways(loops: Loops, profile: NpuProfile) -> list[tuple[int, str, int, Loops, str]]:
+    """Splits and dataflows with the cycles that none of their tilings can beat, fewest first."""
+    found = [
+        (least_cycles(share, profile, dataflow), split, cores, share, dataflow)
+        for split, cores, share in shares(loops, profile.cores)
+        for dataflow in profile.array.dataflows
+    ]
+    return sorted(found, key=lambda way: way[0])
+
+
+def evaluate(loops: Loops, profile: NpuProfile, dataflow: str, tiling: Tiling) -> Schedule:
     """The schedule of a given tiling, whether it fits the buffer or not.
 
     Raises:
@@ -79,7 +88,7 @@ def evaluate(
     """
     for split, cores, share in shares(loops, tiling.cores):
         if (split, cores) == (tiling.split, tiling.cores):
-            judged = judge(loops, share, profile, dataflow, one(tiling), bits)
+            judged = judge(loops, share, profile, dataflow, one(tiling))
             return judged.chosen(dataflow, 0, tiling)
     raise NpuError(f"{tiling.cores} cores cannot share this layer by {tiling.split}.")
 

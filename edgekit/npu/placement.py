@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgekit.npu.cost import DRAM, SHARED, Homes
 from edgekit.npu.profile import NpuProfile
+from edgekit.npu.schedule import INPUTS, WEIGHTS
 from edgekit.npu.workload import VIEWS, Layer, Operand, Workload
 
 
@@ -38,24 +39,51 @@ def homes_of(workload: Workload, profile: NpuProfile, estimated: Collection[int]
             for node in span:
                 used[node] += life.size
     free = capacity - max(used, default=0.0) if profile.keeps_weights else 0.0
-    found = []
-    for layer in workload.layers:
-        kept = False
-        if layer.node in estimated and layer.weights is not None:
-            size = layer.weights.elements * layer.weights.bits / 8 + layer.bias_bytes
-            kept = size <= free
-            free -= size if kept else 0.0
-        total = sum(operand.elements for operand in layer.inputs)
-        near = sum(found.elements for found in layer.inputs if roots(found) in resident)
-        outputs = [roots(operand) in resident for operand in layer.outputs]
-        found.append(
-            Homes(
-                weights=SHARED if kept else DRAM,
-                inputs_shared=near / total if total else 0.0,
-                outputs=SHARED if outputs and all(outputs) else DRAM,
-            )
-        )
+    kept = _kept([layer for layer in workload.layers if layer.node in estimated], free)
+    held = sum(kept.values())
+    return [
+        _homes(layer, roots, resident, layer.node in kept, capacity - used[place] - held)
+        for place, layer in enumerate(workload.layers)
+    ]
+
+
+def _homes(
+    layer: Layer, roots: _Roots, resident: Collection[int], kept: bool, room: float
+) -> Homes:
+    """One layer's homes; `room` is what the shared memory has left while it runs, in bytes."""
+    far = [operand for operand in layer.inputs if roots(operand) not in resident]
+    far_bytes = sum(operand.elements * operand.bits / 8 for operand in far)
+    total = sum(operand.elements for operand in layer.inputs)
+    staged = set()
+    if not kept and layer.weights is not None and _weight_bytes(layer) <= room:
+        staged.add(WEIGHTS)
+        room -= _weight_bytes(layer)
+    if far and far_bytes <= room:
+        staged.add(INPUTS)
+    return Homes(
+        weights=SHARED if kept else DRAM,
+        inputs_shared=1 - sum(operand.elements for operand in far) / total if total else 0.0,
+        outputs=SHARED
+        if layer.outputs and all(roots(operand) in resident for operand in layer.outputs)
+        else DRAM,
+        staged=frozenset(staged),
+    )
+
+
+def _kept(layers: Sequence[Layer], free: float) -> dict[int, float]:
+    """Bytes of the weights that stay on the chip, by node: in order, what still fits."""
+    found: dict[int, float] = {}
+    for layer in layers:
+        if layer.weights is not None and _weight_bytes(layer) <= free:
+            found[layer.node] = _weight_bytes(layer)
+            free -= found[layer.node]
     return found
+
+
+def _weight_bytes(layer: Layer) -> float:
+    if layer.weights is None:
+        return 0.0
+    return layer.weights.elements * layer.weights.bits / 8 + layer.bias_bytes
 
 
 def _lives(workload: Workload, roots: _Roots, estimated: Collection[int]) -> dict[int, _Life]:

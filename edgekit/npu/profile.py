@@ -22,13 +22,15 @@ _ENERGY_J = (0.0, 1e-6)
 class Memory:
     """One memory; energies are per byte moved, `bytes` is None where it has no end that matters.
 
-    `bandwidth_bytes_per_s` is that of the one instance: a buffer's is that of one core.
+    `bandwidth_bytes_per_s` is that of the one instance: a buffer's is that of one core. Each
+    transfer of a tile takes `latency_s` besides.
     """
 
     bytes: int | None
     bandwidth_bytes_per_s: float | None
     read_j_per_byte: float
     write_j_per_byte: float
+    latency_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def _closed(table: Table, *, least: int | None) -> Memory:
         bandwidth_bytes_per_s=table.optional("bandwidth_bytes_per_s", 1e3, 1e16),
         read_j_per_byte=table.number("read_j_per_byte", *_ENERGY_J),
         write_j_per_byte=table.number("write_j_per_byte", *_ENERGY_J),
+        latency_s=table.optional("latency_s", 0, 1) or 0.0,
     )
     table.nothing_left()
     return memory

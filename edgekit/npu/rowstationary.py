@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from edgekit.errors import NpuError
 from edgekit.npu.cost import Activity, Homes, cost_of
-from edgekit.npu.nest import Counts, Level, Loop, count
+from edgekit.npu.nest import Level, Loop, count, footprint
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import (
     BUFFER,
@@ -28,8 +29,8 @@ from edgekit.npu.schedule import (
 )
 from edgekit.npu.workload import Loops
 
-_BUFFER_ORDERS = ("MCPQ", "CMPQ", "PQMC")
-_HOME_ORDERS = ("PQMC", "MPQC", "MCPQ")
+_BUFFER_ORDERS = ("MCNPQ", "CMNPQ", "NPQMC")
+_HOME_ORDERS = ("NPQMC", "MNPQC", "MCNPQ")
 _LAYOUTS = 3
 """How many layouts of the array are tried: the fastest, and those that are as fast."""
 
@@ -45,31 +46,32 @@ def row_stationary(loops: Loops, profile: NpuProfile, bits: Bits) -> Schedule:
         raise NpuError(
             f"a kernel of {loops.s} columns does not fit the {array.rows} rows of {profile.name}"
         )
-    best: tuple[tuple[float, float], Schedule] | None = None
+    best: tuple[tuple[float, float], tuple[Level, ...]] | None = None
     for nest in _nests(loops, profile, bits):
-        counts = count(nest, loops.strides, loops.dilations)
-        if not _fits(counts, profile, bits):
+        if best is not None and _cycles(nest) * loops.groups > best[0][0]:
             continue
-        schedule = of_nest(nest, loops, counts)
-        found = cost_of(profile, schedule, loops.macs, Homes(), Activity(bits))
-        rank = (found.latency_cycles, (found.mac_j or 0.0) + sum(found.energy_j.values()))
+        cost = cost_of(profile, of_nest(nest, loops), loops.macs, Homes(), Activity(bits))
+        rank = float(cost.latency_cycles), (cost.mac_j or 0.0) + sum(cost.energy_j.values())
         if best is None or rank < best[0]:
-            best = rank, schedule
+            best = rank, nest
     if best is None:
         raise NpuError(f"the memories of {profile.name} hold no tile of this layer")
-    return best[1]
+    return replace(of_nest(best[1], loops), mapping=described(best[1]))
 
 
-def of_nest(nest: Sequence[Level], loops: Loops, counts: Counts | None = None) -> Schedule:
+def _cycles(nest: Sequence[Level]) -> int:
+    return math.prod(loop.bound for level in nest for loop in level.loops if not loop.spatial)
+
+
+def of_nest(nest: Sequence[Level], loops: Loops) -> Schedule:
     """The schedule of a given nest over the levels dram, buffer and one spad for each tensor.
 
-    The nest is that of one group of one image; all of them run one after another.
+    The nest is that of one group; all of them run one after another.
     """
-    counted = counts or count(nest, loops.strides, loops.dilations)
-    times = loops.groups * loops.n
-    found = {key: value for key, value in counted.accesses.items()}
+    counted = count(nest, loops.strides, loops.dilations)
+    times = loops.groups
     traffic, network = [], 0.0
-    for (name, tensor), seen in found.items():
+    for (name, tensor), seen in counted.accesses.items():
         level = {"dram": HOME, "buffer": BUFFER}.get(name, REGISTERS)
         reads, writes = seen.reads * times, (seen.fills + seen.updates) * times
         if tensor != OUTPUTS:
@@ -89,7 +91,7 @@ def of_nest(nest: Sequence[Level], loops: Loops, counts: Counts | None = None) -
     return Schedule(
         dataflow="RS",
         cores=1,
-        mapping=described(nest),
+        mapping="",
         compute_cycles=float(counted.cycles * times),
         streamed=1.0,
         tiles=tiles * times,
@@ -110,26 +112,21 @@ def described(nest: Sequence[Level]) -> str:
     return " | ".join(parts)
 
 
-def _fits(counts: Counts, profile: NpuProfile, bits: Bits) -> bool:
-    seen = counts.accesses
-    width = {WEIGHTS: bits.weights, INPUTS: bits.inputs, OUTPUTS: bits.sums}
-    spads = {
-        WEIGHTS: profile.registers.weights,
-        INPUTS: profile.registers.inputs,
-        OUTPUTS: profile.registers.outputs,
-    }
-    for tensor, memory in spads.items():
-        if seen[f"{tensor} spad", tensor].tile * width[tensor] / 8 > (memory.bytes or 0):
-            return False
-    held = sum(seen["buffer", tensor].tile * width[tensor] / 8 for tensor in (INPUTS, OUTPUTS))
-    twice = 2 if profile.double_buffered else 1
-    return held * twice <= (profile.buffer.bytes or 0)
+def _room(
+    loops: Loops, inner: dict[str, int], across: dict[str, int], profile: NpuProfile, bits: Bits
+) -> float:
+    """Bytes of the buffer that inputs and sums of the loops inside it take."""
+    bounds = {name: inner.get(name, 1) * across.get(name, 1) for name in "NMCPQRS"}
+    inputs = footprint(INPUTS, bounds, loops.strides, loops.dilations) * bits.inputs
+    sums = footprint(OUTPUTS, bounds, loops.strides) * bits.sums
+    return (inputs + sums) / 8 * (2 if profile.double_buffered else 1)
 
 
 def _nests(loops: Loops, profile: NpuProfile, bits: Bits) -> Iterator[tuple[Level, ...]]:
     for across_c, across_m, across_q, in_c, in_m in _layouts(loops, profile, bits):
         # What is left for the loops outside the array.
         left = {
+            "N": loops.n,
             "P": loops.p,
             "Q": -(-loops.q // across_q),
             "M": -(-loops.m // (across_m * in_m)),
@@ -137,15 +134,27 @@ def _nests(loops: Loops, profile: NpuProfile, bits: Bits) -> Iterator[tuple[Leve
         }
         spread = (("Q", across_q), ("M", across_m), ("C", across_c), ("S", loops.s))
         spatial = tuple(Loop(name, bound, spatial=True) for name, bound in spread)
-        choices = [_splits(left["P"], 6), _splits(left["Q"], 2)]
-        choices += [_splits(left[name], 3) for name in "MC"]
+        within = {
+            "Q": across_q,
+            "M": across_m * in_m,
+            "C": across_c * in_c,
+            "R": loops.r,
+            "S": loops.s,
+        }
+        choices = [sorted({1, loops.n}), _splits(left["P"], 4), _splits(left["Q"], 2)]
+        choices += [_splits(left[name], 2) for name in "MC"]
         for sizes in product(*choices):
-            inner = dict(zip("PQMC", sizes, strict=True))
+            inner = dict(zip("NPQMC", sizes, strict=True))
             outer = {name: -(-left[name] // inner[name]) for name in left}
-            for buffer_order, home_order in product(_BUFFER_ORDERS, _HOME_ORDERS):
+            if _room(loops, inner, within, profile, bits) > (profile.buffer.bytes or 0):
+                continue
+            # Orders differ only in loops that run more than once.
+            homes = dict.fromkeys(_loops(outer, order) for order in _HOME_ORDERS)
+            buffers = dict.fromkeys(_loops(inner, order) for order in _BUFFER_ORDERS)
+            for home, buffer in product(homes, buffers):
                 yield (
-                    Level("dram", (WEIGHTS, INPUTS, OUTPUTS), _loops(outer, home_order)),
-                    Level("buffer", (INPUTS, OUTPUTS), (*_loops(inner, buffer_order), *spatial)),
+                    Level("dram", (WEIGHTS, INPUTS, OUTPUTS), home),
+                    Level("buffer", (INPUTS, OUTPUTS), (*buffer, *spatial)),
                     Level("inputs spad", (INPUTS,), ()),
                     Level("weights spad", (WEIGHTS,), (Loop("R", loops.r), Loop("C", in_c))),
                     Level("outputs spad", (OUTPUTS,), (Loop("M", in_m),)),
@@ -153,7 +162,7 @@ def _nests(loops: Loops, profile: NpuProfile, bits: Bits) -> Iterator[tuple[Leve
 
 
 def _loops(bounds: dict[str, int], order: str) -> tuple[Loop, ...]:
-    return tuple(Loop(name, bounds[name]) for name in order)
+    return tuple(Loop(name, bounds[name]) for name in order if bounds[name] > 1)
 
 
 def _layouts(loops: Loops, profile: NpuProfile, bits: Bits) -> list[tuple[int, int, int, int, int]]:
@@ -195,4 +204,4 @@ def _splits(left: int, most: int) -> list[int]:
     found = [left]
     while found[-1] > 1 and len(found) < most:
         found.append(-(-found[-1] // 2))
-    return found
+    return found if found[-1] == 1 else [*found, 1]

@@ -28,12 +28,16 @@ class Bits:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Elements of one kind that all instances of one level read and write."""
+    """Elements of one kind that all instances of one level read and write.
+
+    `once` are those that a home must give at least, however often they are read.
+    """
 
     level: str
     kind: str
     reads: float
     writes: float
+    once: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.npu.dataflow import fold_overhead, folds
+from edgekit.npu.dataflow import compute_cycles, fold_overhead, folds, spread
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import (
     BUFFER,
@@ -92,32 +92,42 @@ def shares(loops: Loops, cores: int) -> list[tuple[str, int, Loops]]:
     return found
 
 
-def grid(loops: Loops, profile: NpuProfile, split: str, cores: int) -> Grid:
-    """The tilings worth judging: sizes halved again and again, and multiples of the array."""
-    array = profile.array
+def grid(loops: Loops, profile: NpuProfile, split: str, cores: int, bits: Bits) -> Grid:
+    """The tilings worth judging that fit the buffer: sizes halved, and multiples of the array."""
+    array, room = profile.array, profile.buffer.bytes or 0
+    kernel = loops.r * loops.s
     pixels = [(rows, loops.q) for rows in _halves(loops.p, 1, 7)]
     pixels += [(1, columns) for columns in _halves(loops.q, 1, 4)[1:]]
+    # What fills the buffer with the array's share of the other side alone, fits with no other.
+    most_filters = room // min(loops.c * kernel, array.rows)
+    most_channels = room // (kernel * min(loops.m, array.columns))
     sizes = product(
         pixels,
-        _halves(loops.m, array.columns, 6),
-        _halves(loops.c, max(1, array.rows // (loops.r * loops.s)), 5),
+        _halves(loops.m, array.columns, 6, most_filters),
+        _halves(loops.c, max(1, array.rows // kernel), 6, most_channels),
         _halves(loops.groups, 1, 6),
-        range(len(ORDERS)),
     )
-    flat = np.array([(*pair, m, c, g, order) for pair, m, c, g, order in sizes], dtype=np.int64)
     # An order says nothing where at most one loop runs more than once.
-    runs = (
-        (flat[:, 0] * flat[:, 1] < loops.p * loops.q).astype(int)
-        + (flat[:, 2] < loops.m)
-        + (flat[:, 3] < loops.c)
+    flat = np.array(
+        [
+            (*pair, m, c, g, order)
+            for pair, m, c, g in sizes
+            for order in range(
+                len(ORDERS)
+                if (pair != (loops.p, loops.q)) + (m < loops.m) + (c < loops.c) > 1
+                else 1
+            )
+        ],
+        dtype=np.int64,
     )
-    flat = flat[(runs > 1) | (flat[:, 5] == 0)]
-    return Grid(split, cores, *(flat[:, place] for place in range(6)))
+    tilings = Grid(split, cores, *(flat[:, place] for place in range(6)))
+    fits = _room(loops, profile, tilings, bits) <= room
+    return Grid(split, cores, *(flat[fits, place] for place in range(6)))
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What each tiling of a grid asks of one dataflow: cycles, tiles, traffic, room.
+    """What each tiling of a grid asks of one dataflow: cycles, tiles, traffic.
 
     `traffic` holds (level, kind) -> (reads, writes) in elements, all cores together.
     """
@@ -125,14 +135,14 @@ class Judged:
     compute_cycles: Values
     streamed: Values
     tiles: Values
-    buffer_bytes: Values
     traffic: dict[tuple[str, str], tuple[Values, Values]]
     network_elements: Values
+    once: dict[str, int]
 
     def schedule(self, dataflow: str, cores: int) -> Schedule:
         """All of them at once: a schedule whose numbers are arrays."""
         moved = tuple(
-            Traffic(level, kind, reads, writes)
+            Traffic(level, kind, reads, writes, self.once.get(kind, 0))
             for (level, kind), (reads, writes) in self.traffic.items()
         )
         return Schedule(
@@ -160,7 +170,7 @@ class Judged:
             streamed=at(self.streamed),
             tiles=int(at(self.tiles)),
             traffic=tuple(
-                Traffic(level, kind, at(reads), at(writes))
+                Traffic(level, kind, at(reads), at(writes), self.once.get(kind, 0))
                 for (level, kind), (reads, writes) in self.traffic.items()
             ),
             network_elements=at(self.network_elements),
@@ -168,9 +178,16 @@ class Judged:
         )
 
 
-def judge(
-    whole: Loops, share: Loops, profile: NpuProfile, dataflow: str, tilings: Grid, bits: Bits
-) -> Judged:
+def least_cycles(share: Loops, profile: NpuProfile, dataflow: str) -> int:
+    """No tiling of one core's share computes in less: the whole of it as one tile."""
+    array, gemm = profile.array, share.gemm
+    over_rows, over_columns, _ = spread(gemm, dataflow)
+    packed = min(array.rows // over_rows, array.columns // over_columns, share.groups)
+    times = share.n * folds(share.groups, max(1, packed))
+    return int(times * (compute_cycles(gemm, array.rows, array.columns, dataflow) + 1) - 1)
+
+
+def judge(whole: Loops, share: Loops, profile: NpuProfile, dataflow: str, tilings: Grid) -> Judged:
     """Count what each tiling of `share` (one core's part of `whole`) costs."""
     array, cores = profile.array, tilings.cores
     steps = {
@@ -238,9 +255,9 @@ def judge(
         compute_cycles=compute,
         streamed=streamed_cycles / np.maximum(compute, 1),
         tiles=steps[PIXELS] * steps[FILTERS] * steps[CHANNELS] * group_steps * share.n,
-        buffer_bytes=_room(share, profile, tilings, steps, group_steps, depth_folds, bits),
         traffic=traffic,
         network_elements=taken_weights + taken_inputs + given,
+        once={WEIGHTS: whole.weight_elements, INPUTS: whole.input_elements},
     )
 
 
@@ -319,61 +336,75 @@ def _cut(whole: int, tile: Values, size: Values, factor: int) -> Values:
     return sum(count * folds(piece * factor, size) for piece, count in _pieces(whole, tile))
 
 
+_INSIDE = {
+    name: {
+        other: np.array([order.index(other) > order.index(name) for order in ORDERS])
+        for other in (PIXELS, FILTERS, CHANNELS)
+    }
+    for name in (PIXELS, FILTERS, CHANNELS)
+}
+"""Whether the second loop is inside the first, by the position of an order."""
+
+
 def _goes_on(name: str, steps: dict[str, Values], order: Values) -> Values:
     """Whether any loop inside the one named has more than one step."""
-    goes_on = np.zeros(len(order), dtype=bool)
-    for place, names in enumerate(ORDERS):
-        inside = names[names.index(name) + 1 :]
-        runs = np.zeros(len(order), dtype=bool)
-        for other in inside:
-            runs |= steps[other] > 1
-        goes_on = np.where(order == place, runs, goes_on)
-    return goes_on
+    one, other = (found for found in steps if found != name)
+    inside = _INSIDE[name]
+    return (inside[one][order] & (steps[one] > 1)) | (inside[other][order] & (steps[other] > 1))
 
 
-def _room(
-    share: Loops,
-    profile: NpuProfile,
-    tilings: Grid,
-    steps: dict[str, Values],
-    group_steps: Values,
-    depth_folds: Values,
-    bits: Bits,
-) -> Values:
-    """Bytes of the buffer that the tiles need; what changes in the course is there twice."""
+def _room(share: Loops, profile: NpuProfile, tilings: Grid, bits: Bits) -> Values:
+    """Bytes of the buffer that the tiles need; what changes in the course is there twice.
+
+    Sums are as wide as the accumulator, unless the array completes them at once.
+    """
     twice = 2 if profile.double_buffered else 1
     sides = []
     for side, tile in enumerate((tilings.rows, tilings.columns)):
         reach = ((share.r, share.s)[side] - 1) * share.dilations[side] + 1
         sides.append((tile - 1) * share.strides[side] + reach)
+    kernel = share.r * share.s
     tiles = {
-        WEIGHTS: tilings.filters * tilings.channels * share.r * share.s,
+        WEIGHTS: tilings.filters * tilings.channels * kernel,
         INPUTS: tilings.channels * sides[0] * sides[1],
         OUTPUTS: tilings.filters * tilings.rows * tilings.columns,
     }
-    moves = {
-        WEIGHTS: steps[FILTERS] * steps[CHANNELS] * group_steps,
-        INPUTS: steps[PIXELS] * steps[CHANNELS] * group_steps * share.n,
-        OUTPUTS: steps[PIXELS] * steps[FILTERS] * group_steps * share.n,
+    whole = {
+        PIXELS: tilings.rows * tilings.columns >= share.p * share.q,
+        FILTERS: tilings.filters >= share.m,
+        CHANNELS: tilings.channels >= share.c,
     }
-    partial = (depth_folds > 1) | (steps[CHANNELS] > 1)
+    all_groups = tilings.groups >= share.groups
+    once = all_groups & (share.n == 1)
+    stays = {
+        WEIGHTS: whole[FILTERS] & whole[CHANNELS] & all_groups,
+        INPUTS: whole[PIXELS] & whole[CHANNELS] & once,
+        OUTPUTS: whole[PIXELS] & whole[FILTERS] & once,
+    }
+    complete = whole[CHANNELS] & (tilings.channels * kernel <= profile.array.rows)
+    if profile.array.dataflows == ("OS",):
+        complete = whole[CHANNELS]
     width = {
         WEIGHTS: bits.weights,
         INPUTS: bits.inputs,
-        OUTPUTS: np.where(partial, bits.sums, bits.outputs),
+        OUTPUTS: np.where(complete, bits.outputs, bits.sums),
     }
     return sum(
-        tiles[kind] * tilings.groups * width[kind] / 8 * np.where(moves[kind] > 1, twice, 1)
+        tiles[kind] * tilings.groups * width[kind] / 8 * np.where(stays[kind], 1, twice)
         for kind in tiles
     )
 
 
-def _halves(size: int, multiple: int, most: int) -> list[int]:
-    """The size, its half and so on down to 1, rounded up to multiples where that is small."""
+def _halves(size: int, multiple: int, most: int, fits: int | None = None) -> list[int]:
+    """The size, its half and so on, rounded up to multiples; at most so many, none above `fits`.
+
+    The multiple itself and 1 stay in, so that something fits any buffer.
+    """
     found = [size]
     while found[-1] > 1:
         half = -(-found[-1] // 2)
         rounded = -(-half // multiple) * multiple
         found.append(rounded if multiple <= half and rounded < found[-1] else half)
-    # The smallest stays in, so that something fits any buffer.
-    return found if len(found) <= most else [*found[: most - 1], found[-1]]
+    fitting = [one for one in found if fits is None or one <= fits]
+    kept = fitting[: most - 2] + [one for one in fitting if one == multiple]
+    return sorted({*kept, 1}, reverse=True)

@@ -177,13 +177,13 @@ def read_workload(path: Path) -> Workload:
 def of_loops(
     name: str, loops: Loops, *, bits: int = 8, node: int = 0, zero_weights: float = 0.0
 ) -> Layer:
-    """A convolution by its loops alone, its input at place 2 node and its output at 2 node + 1."""
+    """A convolution by its loops alone; it reads place `node` and writes place `node` + 1."""
     return Layer(
         node=node,
         operator="DEPTHWISE_CONV_2D" if loops.groups > 1 and loops.c == 1 else "CONV_2D",
         name=name,
-        inputs=(Operand(2 * node, loops.input_elements, bits, False),),
-        outputs=(Operand(2 * node + 1, loops.output_elements, bits, False),),
+        inputs=(Operand(node, loops.input_elements, bits, False),),
+        outputs=(Operand(node + 1, loops.output_elements, bits, False),),
         weights=Operand(-1, loops.weight_elements, bits, False),
         zero_weights=zero_weights,
         loops=loops,

@@ -1,0 +1,135 @@
+"""An NPU estimate as text for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.npu.cost import DRAM, PARTS, SHARED
+from edgekit.npu.estimate import Estimate, LayerEstimate, NotEstimated
+from edgekit.npu.profile import NpuProfile
+from edgekit.npu.schedule import BUFFER
+from edgekit.report.format import (
+    MISSING,
+    bytes_text,
+    count_text,
+    interval_text,
+    joules_text,
+    number_text,
+)
+from edgekit.report.labels import shortened
+
+_PIPE_WIDTH = 140
+_NAME_WIDTH = 24
+_PART_NAMES = {"mac": "products and sums"}
+
+
+def print_estimate(estimate: Estimate, profile: NpuProfile) -> None:
+    """Layers, totals, and what is not estimated and why."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH, highlight=False)
+    console.print(f"{estimate.model} on {estimate.npu}: {profile.description}", markup=False)
+    if estimate.layers:
+        console.print(_layers(estimate, profile))
+    console.print()
+    for line in _totals(estimate, profile):
+        console.print(line, markup=False, soft_wrap=True)
+    for line in _left(estimate.not_estimated):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _layers(estimate: Estimate, profile: NpuProfile) -> Table:
+    table = Table(box=None, pad_edge=False)
+    outside = [DRAM, SHARED] if profile.shared else [DRAM]
+    headings = ["#", "operator", "output", "on", "MACs", "cycles", "time", "use", "bound by"]
+    left = ("operator", "output", "on", "bound by")
+    for heading in [*headings, *outside, BUFFER, "energy"]:
+        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
+    for layer in estimate.layers:
+        table.add_row(
+            str(layer.node),
+            layer.operator,
+            Text(shortened(layer.name, _NAME_WIDTH)),
+            _on(layer),
+            count_text(layer.macs) if layer.macs else "",
+            f"{layer.cycles:,.0f}",
+            number_text("latency_ms", layer.latency_ms, mark=""),
+            f"{layer.utilisation:.0%}" if layer.unit != "none" else "",
+            layer.bound_by,
+            *(bytes_text(sum(layer.bytes.get(name, (0.0, 0.0)))) for name in [*outside, BUFFER]),
+            number_text("energy_j", layer.energy_j, mark=""),
+        )
+    return table
+
+
+def _on(layer: LayerEstimate) -> str:
+    if layer.unit == "none":
+        return "view"
+    name = layer.dataflow if layer.unit == "array" else "vector"
+    return f"{name} x{layer.cores}" if layer.cores > 1 else name
+
+
+def _totals(estimate: Estimate, profile: NpuProfile) -> list[str]:
+    precision = estimate.precision
+    latency, energy = estimate.latency_ms, estimate.energy_j
+    lines = []
+    for name, column, number in (
+        ("Time", "latency_ms", latency),
+        ("Energy", "energy_j", energy),
+    ):
+        said = number_text(column, number)
+        if number.value is None:
+            said = f"unavailable: {number.reason}"
+        else:
+            said += f" ({interval_text(column, number)})"
+            said += f", {number.reason}" if number.reason else ""
+        lines.append(f"{name}: {said}")
+    if not estimate.layers:
+        return lines
+    seconds = estimate.cycles / profile.clock_hz
+    use = estimate.macs / (seconds * profile.peak_macs_per_s) if seconds else 0.0
+    lines.append(
+        f"{estimate.cycles:,.0f} cycles at {profile.clock_hz / 1e6:,.0f} MHz, "
+        f"{count_text(estimate.macs)} MACs, {use:.1%} of the arrays' peak"
+    )
+    known = [name for name in PARTS if estimate.energy_parts_j[name]]
+    unknown = [name for name in PARTS if estimate.energy_parts_j[name] is None]
+    parts = [f"{_part(name)} {joules_text(estimate.energy_parts_j[name] or 0)}" for name in known]
+    parts += [f"{_part(name)} {MISSING}" for name in unknown]
+    lines.append(f"Energy by part: {', '.join(parts)}")
+    traffic = [
+        f"{name} {bytes_text(read)} read, {bytes_text(written)} written"
+        for name, (read, written) in estimate.bytes.items()
+    ]
+    lines.append(f"Traffic: {'; '.join(traffic)}")
+    skipping = "products counted by the delegate" if estimate.with_events else _static(estimate)
+    lines.append(
+        f"Arithmetic: weights {precision.weight_bits} bits, activations "
+        f"{precision.activation_bits}, sums {precision.accumulator_bits}, multiplier "
+        f"{precision.multiplier}; zeros skipped: {skipping}"
+    )
+    lines.append(
+        "Intervals are the model's error on machines that were measured: docs/npu-cost-model.md"
+    )
+    return lines
+
+
+def _part(name: str) -> str:
+    return _PART_NAMES.get(name, name)
+
+
+def _static(estimate: Estimate) -> str:
+    return "the file's weights" if estimate.precision.skip_zero_weights else "none"
+
+
+def _left(left: tuple[NotEstimated, ...]) -> list[str]:
+    """One line for each reason, with the operators it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for one in left:
+        reasons.setdefault(one.reason, []).append(f"{one.operator} ({one.node})")
+    if not reasons:
+        return []
+    lines = [f"Not estimated, and in no number above: {len(left)} operators"]
+    return lines + [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
