@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
 
 from edgekit_device.errors import ArithmeticSettingError
 
@@ -96,6 +96,42 @@ class Arithmetic:
             return cls(**table)
         except ArithmeticSettingError as error:
             raise ArithmeticSettingError(f"{source}: {error}") from error
+
+
+_KINDS = get_type_hints(Arithmetic)
+
+
+def changed(arithmetic: Arithmetic, settings: Sequence[str]) -> Arithmetic:
+    """Change it by settings such as `weight_bits=4`; what `settings_of` gives changes all of it.
+
+    Raises:
+        ArithmeticSettingError: no such setting, or a value that the device cannot have.
+    """
+    return replace(arithmetic, **dict(map(_setting, settings)))
+
+
+def settings_of(arithmetic: Arithmetic) -> tuple[str, ...]:
+    """Give every setting as text that `changed` reads."""
+    return tuple(f"{name}={value}" for name, value in arithmetic.options().items())
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or name not in _KINDS:
+        raise ArithmeticSettingError(
+            f"arithmetic {text!r} is no setting: give NAME=VALUE with a name of "
+            f"{', '.join(_KINDS)}, such as weight_bits=4 or multiplier=drum(4)"
+        )
+    kind = _KINDS[name]
+    if kind is bool and value.lower() in ("true", "false"):
+        return name, value.lower() == "true"
+    try:
+        return name, kind(value) if kind in (int, float) else value
+    except ValueError as error:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ArithmeticSettingError(
+            f"arithmetic.{name} must be {wanted}. Received: {value!r}"
+        ) from error
 
 
 def _known_multiplier(name: object) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: `edgekit-agent profile` and `edgekit-agent info`."""
+"""The command line: `edgekit-agent profile`, `info` and `emulate`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
 from edgekit_device.codec import encode
+from edgekit_device.emulation_cli import add_emulate, run_emulate
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
 from edgekit_device.profile import profile_models
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _ending_on_sigterm():
-            return _info(options) if options.command == "info" else _profile(options)
+            return _COMMANDS[options.command](options)
     except EdgeKitDeviceError as error:
         if options.debug:
             raise
@@ -104,6 +105,17 @@ def _info(options: argparse.Namespace) -> int:
     return OK
 
 
+def _emulate(options: argparse.Namespace) -> int:
+    return run_emulate(options, _PROGRESS)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "emulate": _emulate,
+    "info": _info,
+    "profile": _profile,
+}
+
+
 def _tell_json(event: Event) -> None:
     print(json.dumps(event.to_json()), file=sys.stderr, flush=True)
 
@@ -125,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--profile", metavar="NAME|FILE", help="board profile (default: recognise)")
     common.add_argument("--json", action="store_true", help="write JSON to standard output")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_emulate(commands, common, _PROGRESS)
     commands.add_parser("info", parents=[common], help="this machine, its runtimes, its profile")
     profile = commands.add_parser(
         "profile",

@@ -240,6 +240,12 @@ class Nepu:
         names = {(node.graph, node.node): node.operator for node in self.coverage().nodes}
         return tuple(_event(entry, names) for entry in raw)
 
+    def take_events(self) -> tuple[Event, ...]:
+        """Give the events and forget them; inferences and the noise go on."""
+        found = self.events()
+        self._library.edgekit_nepu_forget_events(self._pointer)
+        return found
+
     def next_inference(self) -> None:
         """Let what follows count as the next inference."""
         self._library.edgekit_nepu_next_inference(self._pointer)
@@ -283,6 +289,7 @@ def _library() -> ctypes.CDLL:
         "magnitudes": (ctypes.c_char_p, [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int32)]),
         "coverage": (ctypes.c_char_p, [ctypes.c_void_p]),
         "events": (ctypes.c_size_t, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]),
+        "forget_events": (None, [ctypes.c_void_p]),
         "next_inference": (None, [ctypes.c_void_p]),
         "reset": (None, [ctypes.c_void_p]),
     }

@@ -407,6 +407,14 @@ EDGEKIT_EXPORT void edgekit_nepu_next_inference(TfLiteDelegate* base) {
   ++delegate->inference;
 }
 
+// Forgets the events so far; inferences and the noise go on.
+EDGEKIT_EXPORT void edgekit_nepu_forget_events(TfLiteDelegate* base) {
+  auto* delegate = static_cast<Delegate*>(base->data_);
+  const std::lock_guard<std::mutex> lock(delegate->mutex);
+  delegate->events.clear();
+  delegate->event_of.clear();
+}
+
 // Forgets all events; inferences and the noise begin anew.
 EDGEKIT_EXPORT void edgekit_nepu_reset(TfLiteDelegate* base) {
   auto* delegate = static_cast<Delegate*>(base->data_);
