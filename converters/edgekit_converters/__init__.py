@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         save_stage,
         training_facts,
     )
-    from edgekit_converters.tflite import correct
+    from edgekit_converters.tflite import correct, correct_of, raw_samples
     from edgekit_converters.train import (
         Training,
         TrainingData,
@@ -60,6 +60,8 @@ _LAZY = {
     "check_input_shapes": "conversion",
     "classification_objective": "train",
     "correct": "tflite",
+    "correct_of": "tflite",
+    "raw_samples": "tflite",
     "digits_cnn": "parents",
     "export_tflite": "export",
     "fingerprint": "stage",
@@ -105,6 +107,7 @@ __all__ = [
     "check_input_shapes",
     "classification_objective",
     "correct",
+    "correct_of",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
@@ -115,6 +118,7 @@ __all__ = [
     "note_task",
     "parse_recipe",
     "prove_file",
+    "raw_samples",
     "run_pass",
     "save_model",
     "save_stage",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgekit_device.arithmetic import Arithmetic
 from edgekit_device.codec import decode, encode
-from edgekit_device.delegate import Event, Nepu, NodeFate, kernels
+from edgekit_device.delegate import Event, Nepu, NodeFate, instruction_sets
 from edgekit_device.errors import ModelError, RecordError
 from edgekit_device.golden import file_sha256, read_reference
 from edgekit_device.progress import Event as Progressed
@@ -49,7 +49,7 @@ class Emulation:
     """One file in one arithmetic. `inputs` says which: given, golden or random.
 
     `nodes` are all nodes of the file's graphs, those left on the CPU with the reason; `totals` are
-    those of the nodes that ran as the NPU would. `kernels` names the instruction set that
+    those of the nodes that ran as the NPU would. `instructions` names the set that
     emulated: it bears on wall time, never on results.
     """
 
@@ -57,7 +57,7 @@ class Emulation:
     npu: str
     arithmetic: Arithmetic
     runtime: Runtime
-    kernels: str
+    instructions: str
     inputs: str
     inferences: int
     partitions: int
@@ -130,7 +130,7 @@ def emulate(
         npu=npu,
         arithmetic=arithmetic,
         runtime=runtime,
-        kernels=kernels(),
+        instructions=instruction_sets()[0],
         inputs=which,
         inferences=count,
         partitions=coverage.partitions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,7 @@ def run_emulate(options: argparse.Namespace, progress: dict[str, Progress]) -> i
         progress=progress[options.progress],
     )
     if options.outputs:
-        arrays = {f"output_{index}": array for index, array in enumerate(outputs)}
-        _written(Path(options.outputs), lambda path: np.savez(path, **arrays))
+        _write_arrays(Path(options.outputs), outputs)
     print(json.dumps(done.to_json(), allow_nan=False) if options.json else emulation_text(done))
     return 0
 
@@ -91,9 +90,10 @@ def read_arrays(path: Path) -> list[npt.NDArray[Any]]:
         ) from error
 
 
-def _written(path: Path, write: Callable[[Path], None]) -> None:
+def _write_arrays(path: Path, outputs: Sequence[npt.NDArray[Any]]) -> None:
+    arrays: dict[str, Any] = {f"output_{index}": array for index, array in enumerate(outputs)}
     try:
-        write(path)
+        np.savez(path, **arrays)
     except OSError as error:
         raise UsageError(f"--outputs {path} cannot be written: {error}") from error
 

@@ -17,6 +17,7 @@ from edgekit.errors import EdgeKitError, RunError
 from edgekit_device.errors import EdgeKitDeviceError
 
 if TYPE_CHECKING:
+    from edgekit.npu.target import Npu
     from edgekit.stages import Parent
     from edgekit_converters import Training
 
@@ -105,6 +106,7 @@ def compare(options: argparse.Namespace) -> int:
             data,
             options.recipes,
             options.board or ["local"],
+            _npus(options),
             out=out,
             training=training,
             profiling=profiling,
@@ -116,19 +118,23 @@ def compare(options: argparse.Namespace) -> int:
 
 def profile(options: argparse.Namespace) -> int:
     """`edgekit profile`."""
-    board = parse_board(options.board)
+    from edgekit.cli.emulation import emulate_all, emulations_json, print_emulations
+
+    board, files = parse_board(options.board), [Path(model) for model in options.models]
+    npus = _npus(options)
     with live() as progress:
-        records = profile_on(
-            board, [Path(model) for model in options.models], _profiling(options), progress
-        )
+        records = profile_on(board, files, _profiling(options), progress)
+        emulated = emulate_all(files, npus, options.runtime, progress)
     if options.json:
-        print(json.dumps(records, indent=1))
+        print(json.dumps([*records, *emulations_json(emulated)], indent=1))
     else:
         from edgekit_device.record import Record
         from edgekit_device.summary import record_text
 
         print("\n\n".join(record_text(Record.from_json(record)) for record in records))
-    return 0 if all(record["status"] == "ok" for record in records) else 1
+        print_emulations(emulated)
+    whole = all(record["status"] == "ok" for record in records)
+    return 0 if whole and not any(one.error for one in emulated) else 1
 
 
 def estimate(options: argparse.Namespace) -> int:
@@ -137,18 +143,13 @@ def estimate(options: argparse.Namespace) -> int:
 
     from edgekit.npu.estimate import estimate as run
     from edgekit.npu.files import estimate_json, write_estimate
-    from edgekit.npu.profile import load_npu
+    from edgekit.npu.target import load_target
     from edgekit.npu.workload import read_workload
 
-    profile = load_npu(options.npu)
-    asked = {
-        "weight_bits": options.weight_bits,
-        "activation_bits": options.activation_bits,
-        "multiplier": options.multiplier,
-        "multiplier_energy": options.multiplier_energy,
-    }
-    chosen = {name: value for name, value in asked.items() if value is not None}
-    precision = replace(profile.precision, **chosen)
+    npu = load_target(options.npu, options.arithmetic)
+    profile, precision = npu.profile, npu.precision
+    if options.multiplier_energy is not None:
+        precision = replace(precision, multiplier_energy=options.multiplier_energy)
     found = run(read_workload(Path(options.model)), profile, precision)
     files = write_estimate(found, profile, Path(options.out)) if options.out else ()
     if options.json:
@@ -244,6 +245,18 @@ def _profiling(options: argparse.Namespace) -> ProfileSettings:
         sample_interval_s=options.sample_interval,
         timeout_s=options.timeout,
     )
+
+
+def _npus(options: argparse.Namespace) -> list[Npu]:
+    """The NPUs asked for; the library that emulates them is looked for before any work."""
+    from edgekit.npu.target import load_target
+    from edgekit_device.delegate import library_path
+
+    if options.arithmetic and not options.npu:
+        raise RunError("--arithmetic is that of an NPU: name one with --npu, such as nepu-v1.")
+    if options.npu:
+        library_path()
+    return [load_target(named, options.arithmetic) for named in options.npu]
 
 
 def _out(options: argparse.Namespace, parent: Parent) -> Path:

@@ -90,6 +90,7 @@ def _compare(command: argparse.ArgumentParser) -> None:
         f"cascade (default: {' '.join(_RECIPES)})",
     )
     _board(command, many=True)
+    _npu(command)
     _training(command)
     _profiling(command)
     _out(command)
@@ -99,6 +100,7 @@ def _compare(command: argparse.ArgumentParser) -> None:
 def _profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL.tflite")
     _board(command, many=False)
+    _npu(command)
     _profiling(command)
     _common(command)
 
@@ -108,13 +110,8 @@ def _estimate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--npu", required=True, metavar="NPU", help="NPU profile: a name such as nepu-v1, or a file"
     )
-    group = command.add_argument_group("arithmetic (default: the profile's)")
-    group.add_argument("--weight-bits", type=int, metavar="N", help="weights of at most N bits")
-    group.add_argument("--activation-bits", type=int, metavar="N", help="the same of activations")
-    group.add_argument(
-        "--multiplier", metavar="M", help="exact, truncated(K), drum(K), mitchell, table(FILE)"
-    )
-    group.add_argument(
+    _arithmetic(command)
+    command.add_argument(
         "--multiplier-energy",
         type=float,
         metavar="X",
@@ -193,6 +190,29 @@ def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
         metavar="BOARD",
         help="local (default), or local:PYTHON for another environment's interpreter"
         + ("; may be given more than once" if many else ""),
+    )
+
+
+def _npu(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--npu",
+        action="append",
+        default=[],
+        metavar="NPU",
+        help="an NPU to emulate too: a profile's name such as nepu-v1, or its TOML file; may be "
+        "given more than once",
+    )
+    _arithmetic(command)
+
+
+def _arithmetic(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--arithmetic",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the NPU, instead of its profile's: weight_bits=4, activation_bits=6, "
+        "accumulator_bits=24, multiplier=drum(4), …; may be given more than once",
     )
 
 

@@ -47,3 +47,27 @@ class NpuOutcome:
     energy_parts_j: tuple[tuple[str, Number], ...]
     layers: tuple[NpuLayer, ...]
     error: str | None = None
+
+
+def failed(recipe: str, npu: str, why: str) -> NpuOutcome:
+    """The outcome of a file that could not be emulated, or of a recipe that has none."""
+    unknown = Number.unavailable(why)
+    return NpuOutcome(
+        recipe=recipe,
+        npu=npu,
+        coverage="",
+        left=(),
+        not_estimated=(),
+        accuracy=unknown,
+        accuracy_change=unknown,
+        latency_ms=unknown,
+        energy_j=unknown,
+        cycles=unknown,
+        utilisation=unknown,
+        dram_bytes=unknown,
+        skipped_share=unknown,
+        saturations=unknown,
+        energy_parts_j=(),
+        layers=(),
+        error=why,
+    )
