@@ -54,7 +54,9 @@ def compare(
     command: str = "edgekit compare MODEL --data DATA",
     replace_other: bool = False,
 ) -> Comparison:
-    """Compares recipes of one model on boards and emulated NPUs; `base` is always among them, since all ratios refer to it.
+    """Compares recipes of one model on boards and emulated NPUs.
+
+    `base` is always among the recipes, since all ratios refer to it.
 
     `recipes` may hold the name `all` (or be it) for `ALL_RECIPES`. A recipe or board that fails
     becomes rows with the error; the others go on. What is finished stays in `out` and is reused by
