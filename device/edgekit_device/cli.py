@@ -1,4 +1,4 @@
-"""The command line: `edgekit-agent profile` and `edgekit-agent info`."""
+"""The command line of the agent: profile, info, and what the NEPU delegate needs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from edgekit_device.build_delegate import TARGETS, build_delegate
 from edgekit_device.codec import encode
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
+from edgekit_device.product_table import product_table
 from edgekit_device.profile import profile_models
 from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _ending_on_sigterm():
-            return _info(options) if options.command == "info" else _profile(options)
+            return _COMMANDS[options.command](options)
     except EdgeKitDeviceError as error:
         if options.debug:
             raise
@@ -104,6 +107,26 @@ def _info(options: argparse.Namespace) -> int:
     return OK
 
 
+def _build_delegate(options: argparse.Namespace) -> int:
+    built = build_delegate(options.target, options.out)
+    print(f"{built}: {built.stat().st_size} bytes")
+    return OK
+
+
+def _product_table(options: argparse.Namespace) -> int:
+    table = product_table(options.circuit, options.out, options.function, options.is_signed)
+    print(f'{table.summary()}\nUse it as multiplier = "table({options.out})"')
+    return OK
+
+
+_COMMANDS = {
+    "build-delegate": _build_delegate,
+    "info": _info,
+    "product-table": _product_table,
+    "profile": _profile,
+}
+
+
 def _tell_json(event: Event) -> None:
     print(json.dumps(event.to_json()), file=sys.stderr, flush=True)
 
@@ -146,4 +169,32 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
     )
+    _add_delegate_commands(commands)
     return parser
+
+
+def _add_delegate_commands(commands: Any) -> None:
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    build = commands.add_parser(
+        "build-delegate",
+        parents=[debug],
+        help="build the NEPU delegate's library",
+        description="With the system's compiler, Debian's cross compiler, or ziglang from PyPI.",
+    )
+    build.add_argument("--target", choices=TARGETS, help="default: this machine")
+    build.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the package, or the working directory"
+    )
+    table = commands.add_parser(
+        "product-table",
+        parents=[debug],
+        help="tabulate an 8-bit multiplier circuit given as C code (EvoApproxLib)",
+        description="Compiles and runs the code: take circuits from people you trust.",
+    )
+    table.add_argument("circuit", type=Path, metavar="CIRCUIT.c")
+    table.add_argument("out", type=Path, metavar="OUT.bin")
+    table.add_argument("--function", metavar="NAME", help="if the file holds several")
+    signs = table.add_mutually_exclusive_group()
+    signs.add_argument("--signed", dest="is_signed", action="store_true", default=None)
+    signs.add_argument("--unsigned", dest="is_signed", action="store_false", default=None)
