@@ -59,23 +59,23 @@ std::vector<Variant> found_variants() {
       constexpr uint32_t kAvx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
       constexpr uint32_t kVnni = 1u << 11, kVbmi = 1u << 1;
       if ((saved & kZmm) == kZmm && (b & kAvx512) == kAvx512 && (c & kVnni)) {
-        if (c & kVbmi) found.push_back(avx512_vbmi());
-        found.push_back(avx512_vnni());
+        if (c & kVbmi) found.push_back(avx512_vbmi_variant());
+        found.push_back(avx512_vnni_variant());
       }
-      found.push_back(kAvx2);
+      found.push_back(avx2_variant());
     }
   }
-  found.push_back(kPlain);
+  found.push_back(plain_variant());
   return found;
 }
 #elif defined(__aarch64__)
 std::vector<Variant> found_variants() {
   constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
-  if (getauxval(AT_HWCAP) & kDotProduct) return {kNeonDot, kNeon, kPlain};
-  return {kNeon, kPlain};
+  if (getauxval(AT_HWCAP) & kDotProduct) return {neon_dot_variant(), neon_variant(), plain_variant()};
+  return {neon_variant(), plain_variant()};
 }
 #else
-std::vector<Variant> found_variants() { return {kPlain}; }
+std::vector<Variant> found_variants() { return {plain_variant()}; }
 #endif
 
 const std::vector<Variant>& variants() {

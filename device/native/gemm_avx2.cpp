@@ -352,15 +352,15 @@ EDGEKIT_AVX2 void requantize(const int32_t* sums, int row_count, int filters, in
 
 }  // namespace
 
-extern const Variant kAvx2 = {
-    "avx2",
-    {packed_int8, pack_int8, multiply_int8},
-    {packed_float, pack_float, multiply_float},
-    lookup,
-    nullptr,
-    depthwise,
-    requantize,
-};
+Variant avx2_variant() {
+  return {"avx2",
+          {packed_int8, pack_int8, multiply_int8},
+          {packed_float, pack_float, multiply_float},
+          lookup,
+          nullptr,
+          depthwise,
+          requantize};
+}
 
 }  // namespace edgekit
 #endif

@@ -326,19 +326,17 @@ EDGEKIT_AVX512 void requantize(const int32_t* sums, int row_count, int filters,
 
 }  // namespace
 
-// kAvx2 is defined in another file: its members are read when called, not while they are made.
-Variant avx512_vnni() {
-  return {"avx512-vnni",
-          {packed_int8, pack_int8, multiply_int8},
-          {packed_float, pack_float, multiply_float},
-          kAvx2.lookup,
-          nullptr,
-          kAvx2.depthwise,
-          requantize};
+Variant avx512_vnni_variant() {
+  Variant variant = avx2_variant();
+  variant.name = "avx512-vnni";
+  variant.int8 = {packed_int8, pack_int8, multiply_int8};
+  variant.float32 = {packed_float, pack_float, multiply_float};
+  variant.requantize = requantize;
+  return variant;
 }
 
-Variant avx512_vbmi() {
-  Variant variant = avx512_vnni();
+Variant avx512_vbmi_variant() {
+  Variant variant = avx512_vnni_variant();
   variant.name = "avx512-vbmi";
   variant.permute = permute_vectors;
   return variant;

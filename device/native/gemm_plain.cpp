@@ -140,14 +140,14 @@ void lookup_directly(const int8_t* rows, int row_count, int64_t row_stride, cons
   }
 }
 
-extern const Variant kPlain = {
-    "plain",
-    {packed_count<int8_t>, pack<int8_t>, multiply<int8_t, int32_t>},
-    {packed_count<float>, pack<float>, multiply<float, float>},
-    lookup,
-    nullptr,
-    depthwise,
-    requantize,
-};
+Variant plain_variant() {
+  return {"plain",
+          {packed_count<int8_t>, pack<int8_t>, multiply<int8_t, int32_t>},
+          {packed_count<float>, pack<float>, multiply<float, float>},
+          lookup,
+          nullptr,
+          depthwise,
+          requantize};
+}
 
 }  // namespace edgekit

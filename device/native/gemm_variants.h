@@ -56,14 +56,14 @@ struct Variant {
   RequantizeKernel requantize;
 };
 
-extern const Variant kPlain;
+Variant plain_variant();
 #if defined(__x86_64__)
-extern const Variant kAvx2;
-Variant avx512_vnni();
-Variant avx512_vbmi();
+Variant avx2_variant();
+Variant avx512_vnni_variant();
+Variant avx512_vbmi_variant();
 #elif defined(__aarch64__)
-extern const Variant kNeon;
-extern const Variant kNeonDot;
+Variant neon_variant();
+Variant neon_dot_variant();
 #endif
 
 // Products looked up for few rows, where sheets (see gemm_plain.cpp) do not pay.
