@@ -71,13 +71,13 @@ double seconds(const std::function<void()>& run) {
   return processor_seconds() - start;
 }
 
-// A chain of additions, one a cycle on every CPU in question: the clock, and how much of the core
+// A chain of operations, one a cycle on the CPUs in question: the clock, and how much of the core
 // this thread has.
 void chain() {
   uint64_t value = 1;
   for (int i = 0; i < 1000000; ++i) {
 #if defined(__x86_64__)
-    __asm__ volatile("add $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0" : "+r"(value));
+    __asm__ volatile("ror $1, %0\n\tror $1, %0\n\tror $1, %0\n\tror $1, %0" : "+r"(value));
 #elif defined(__aarch64__)
     __asm__ volatile("add %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1"
                      : "+r"(value));

@@ -113,20 +113,24 @@ std::shared_ptr<uint8_t> planes(const ProductTable& products, bool transposed) {
   return found;
 }
 
-constexpr int kPermuteWidth = 64;
-constexpr int kPermuteBlock = kPermuteWidth * kPermuteVectors;
+// Filters stand in blocks of kLookupBlock, the last one padded to whole vectors of bytes.
+constexpr int kVectorBytes = 64;
+
+int padded_width(int count) {
+  return (std::min(count, kLookupBlock) + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+}
 
 // Filters side by side; a row's activations choose the planes.
 void permute_filters(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* index,
-                     int64_t index_stride, const uint8_t* planes, PermuteKernel permute,
-                     int filters, int depth, int32_t* sums, int64_t sums_stride) {
-  int32_t found[kPermuteBlock];
-  for (int first = 0; first < filters; first += kPermuteBlock) {
-    const int width = std::min(filters - first, kPermuteBlock);
-    const int vectors = (width + kPermuteWidth - 1) / kPermuteWidth;
+                     const uint8_t* planes, PermuteKernel permute, int filters, int depth,
+                     int32_t* sums, int64_t sums_stride) {
+  int32_t found[kLookupBlock];
+  for (int first = 0; first < filters; first += kLookupBlock) {
+    const int width = std::min(filters - first, kLookupBlock);
     for (int row = 0; row < row_count; ++row) {
-      std::fill_n(found, kPermuteBlock, 0);
-      permute(index + first, index_stride, vectors, rows + row * row_stride, depth, planes, found);
+      std::fill_n(found, kLookupBlock, 0);
+      permute(index + int64_t{first} * depth, padded_width(width) / kVectorBytes,
+              rows + row * row_stride, depth, planes, found);
       std::copy_n(found, width, sums + row * sums_stride + first);
     }
   }
@@ -136,18 +140,18 @@ void permute_filters(const int8_t* rows, int row_count, int64_t row_stride, cons
 void permute_rows(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* weights,
                   const uint8_t* planes, PermuteKernel permute, int filters, int depth,
                   int32_t* sums, int64_t sums_stride) {
-  int32_t found[kPermuteBlock];
-  std::vector<int8_t> index(static_cast<size_t>(depth) * kPermuteBlock);
-  for (int first = 0; first < row_count; first += kPermuteBlock) {
-    const int width = std::min(row_count - first, kPermuteBlock);
-    const int vectors = (width + kPermuteWidth - 1) / kPermuteWidth;
+  int32_t found[kLookupBlock];
+  std::vector<int8_t> index(static_cast<size_t>(depth) * padded_width(row_count));
+  for (int first = 0; first < row_count; first += kLookupBlock) {
+    const int width = std::min(row_count - first, kLookupBlock);
+    const int stride = padded_width(width);
     for (int row = 0; row < width; ++row)
       for (int d = 0; d < depth; ++d)
-        index[int64_t{d} * kPermuteBlock + row] = rows[(first + row) * row_stride + d];
+        index[int64_t{d} * stride + row] = rows[(first + row) * row_stride + d];
     for (int filter = 0; filter < filters; ++filter) {
-      std::fill_n(found, kPermuteBlock, 0);
-      permute(index.data(), kPermuteBlock, vectors, weights + int64_t{filter} * depth, depth,
-              planes, found);
+      std::fill_n(found, kLookupBlock, 0);
+      permute(index.data(), stride / kVectorBytes, weights + int64_t{filter} * depth, depth, planes,
+              found);
       for (int row = 0; row < width; ++row)
         sums[(first + row) * sums_stride + filter] = found[row];
     }
@@ -215,8 +219,7 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
       filters_(filters),
       depth_(depth),
       weight_sums_(sums_of(weights, filters, depth)),
-      weights_(weights, weights + int64_t{filters} * depth),
-      index_stride_((filters + kPermuteWidth - 1) / kPermuteWidth * kPermuteWidth) {
+      weights_(weights, weights + int64_t{filters} * depth) {
   const auto [least, most] = std::minmax_element(products.begin(), products.end());
   if (*least < INT16_MIN || *most > INT16_MAX) {
     wide_products_.resize(products.size());
@@ -224,10 +227,16 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
       for (int a = 0; a < 256; ++a) wide_products_[w * 256 + a] = products[a * 256 + w];
     return;
   }
-  auto index = aligned<int8_t>(index_stride_ * depth);
-  for (int filter = 0; filter < filters; ++filter)
-    for (int d = 0; d < depth; ++d)
-      index.get()[d * index_stride_ + filter] = weights[int64_t{filter} * depth + d];
+  const int64_t padded = filters / kLookupBlock * kLookupBlock +
+                         int64_t{padded_width(filters % kLookupBlock)};
+  auto index = aligned<int8_t>(padded * depth);
+  for (int first = 0; first < filters; first += kLookupBlock) {
+    const int64_t stride = padded_width(filters - first);
+    int8_t* to = index.get() + int64_t{first} * depth;
+    for (int f = 0; f < std::min(filters - first, kLookupBlock); ++f)
+      for (int d = 0; d < depth; ++d)
+        to[d * stride + f] = weights[int64_t{first + f} * depth + d];
+  }
   index_ = std::move(index);
   if (variant_->permute) {
     weight_planes_ = planes(products, true);
@@ -242,21 +251,26 @@ void multiply(const int8_t* rows, int row_count, int64_t row_stride, const Packe
               int32_t* sums, int64_t sums_stride) {
   const int filters = weights.filters_;
   const int depth = weights.depth_;
-  if (weights.wide_products_.empty() && !weights.variant_->permute) {
-    const Lookup products = {weights.index_.get(), weights.index_stride_, weights.by_weight_.get(),
-                             weights.by_activation_.get()};
-    weights.variant_->lookup(rows, row_count, row_stride, products, filters, depth, sums,
-                             sums_stride);
+  const Variant& kernels = *weights.variant_;
+  if (weights.wide_products_.empty() && !kernels.permute) {
+    for (int first = 0; first < filters; first += kLookupBlock) {
+      const Lookup products = {weights.index_.get() + int64_t{first} * depth,
+                               padded_width(filters - first), weights.by_weight_.get(),
+                               weights.by_activation_.get()};
+      kernels.lookup(rows, row_count, row_stride, products,
+                     std::min(filters - first, kLookupBlock), depth, sums + first, sums_stride);
+    }
   } else if (weights.wide_products_.empty()) {
     // Whichever of the two fills whole vectors better stands side by side.
-    const int64_t rounded_rows = (row_count + kPermuteWidth - 1) / kPermuteWidth * kPermuteWidth;
-    if (weights.index_stride_ * row_count <= rounded_rows * filters)
-      permute_filters(rows, row_count, row_stride, weights.index_.get(), weights.index_stride_,
-                      weights.activation_planes_.get(), weights.variant_->permute, filters, depth,
-                      sums, sums_stride);
+    const int64_t filter_vectors = (filters + kVectorBytes - 1) / kVectorBytes;
+    const int64_t row_vectors = (row_count + kVectorBytes - 1) / kVectorBytes;
+    if (filter_vectors * row_count <= row_vectors * filters)
+      permute_filters(rows, row_count, row_stride, weights.index_.get(),
+                      weights.activation_planes_.get(), kernels.permute, filters, depth, sums,
+                      sums_stride);
     else
       permute_rows(rows, row_count, row_stride, weights.weights_.data(),
-                   weights.weight_planes_.get(), weights.variant_->permute, filters, depth, sums,
+                   weights.weight_planes_.get(), kernels.permute, filters, depth, sums,
                    sums_stride);
   } else {
     for (int row = 0; row < row_count; ++row) {

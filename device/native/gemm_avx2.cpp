@@ -56,9 +56,25 @@ inline int32_t pair(const int16_t* from) {
   return value;
 }
 
-template <typename Vector, typename T>
-inline void store(const Vector& from, int count, T* to) {
-  memcpy(to, &from, static_cast<size_t>(count) * sizeof(T));
+// By way of memory only where fewer than eight are wanted: totals shall stay in registers.
+EDGEKIT_AVX2 inline void store(__m256i from, int count, int32_t* to) {
+  if (count == kLanes) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), from);
+  } else {
+    alignas(32) int32_t lanes[kLanes];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), from);
+    memcpy(to, lanes, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+}
+
+EDGEKIT_AVX2 inline void store(__m256 from, int count, float* to) {
+  if (count == kLanes) {
+    _mm256_storeu_ps(to, from);
+  } else {
+    alignas(32) float lanes[kLanes];
+    _mm256_store_ps(lanes, from);
+    memcpy(to, lanes, static_cast<size_t>(count) * sizeof(float));
+  }
 }
 
 // R rows by V * 8 filters.

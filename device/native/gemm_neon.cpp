@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define EDGEKIT_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
+#define EDGEKIT_INLINE __attribute__((always_inline)) inline
 
 namespace edgekit {
 namespace {
@@ -57,6 +58,19 @@ inline int32x4_t add_products(int32x4_t total, int8x16_t a, int8x16_t w) {
 }
 
 template <int R, bool HasMinimum>
+EDGEKIT_INLINE void add_step(int32x4_t (&total)[R][kPanel], const int8x16_t (&a)[R],
+                             const int8_t* panel) {
+#pragma GCC unroll 4
+  for (int f = 0; f < kPanel; ++f) {
+    const int8x16_t w = vld1q_s8(panel + f * kStep);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) total[r][f] = add_products<HasMinimum>(total[r][f], a[r], w);
+    // One filter after the other: a compiler that mixes them runs out of registers.
+    __asm__("" : "+r"(panel), "+w"(total[R - 1][f]));
+  }
+}
+
+template <int R, bool HasMinimum>
 void tile_int8(const int8_t* rows, int64_t row_stride, const int8_t* panel, int depth, int width,
                int32_t* sums, int64_t sums_stride) {
   int32x4_t total[R][kPanel];
@@ -64,20 +78,23 @@ void tile_int8(const int8_t* rows, int64_t row_stride, const int8_t* panel, int 
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int f = 0; f < kPanel; ++f) total[r][f] = vdupq_n_s32(0);
-  for (int d = 0; d < depth; d += kStep, panel += kPanel * kStep) {
-    int8x16_t a[R];
-    const int left = depth - d;
+  const int8_t* row[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) row[r] = rows + r * row_stride;
+  int8x16_t a[R];
+  int left = depth;
+  for (; left >= kStep; left -= kStep, panel += kPanel * kStep) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const int8_t* from = rows + r * row_stride + d;
-      a[r] = left >= kStep ? vld1q_s8(from) : rest(from, left);
+      a[r] = vld1q_s8(row[r]);
+      row[r] += kStep;
     }
+    add_step<R, HasMinimum>(total, a, panel);
+  }
+  if (left > 0) {
 #pragma GCC unroll 4
-    for (int f = 0; f < kPanel; ++f) {
-      const int8x16_t w = vld1q_s8(panel + f * kStep);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) total[r][f] = add_products<HasMinimum>(total[r][f], a[r], w);
-    }
+    for (int r = 0; r < R; ++r) a[r] = rest(row[r], left);
+    add_step<R, HasMinimum>(total, a, panel);
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
@@ -122,34 +139,50 @@ void pack_dot(const int8_t* weights, int filters, int depth, int8_t* packed) {
           *packed++ = f < filters && d < depth ? weights[int64_t{f} * depth + d] : int8_t{0};
 }
 
+template <int R, int Lane>
+EDGEKIT_DOT EDGEKIT_INLINE void add_dots(int32x4_t (&total)[R][2], const int8x16_t (&a)[R],
+                                         const int8_t* panel) {
+  const int8x16_t low = vld1q_s8(panel + Lane * 32);
+  const int8x16_t high = vld1q_s8(panel + Lane * 32 + 16);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    total[r][0] = vdotq_laneq_s32(total[r][0], low, a[r], Lane);
+    total[r][1] = vdotq_laneq_s32(total[r][1], high, a[r], Lane);
+  }
+}
+
+template <int R>
+EDGEKIT_DOT EDGEKIT_INLINE void add_dot_step(int32x4_t (&total)[R][2], const int8x16_t (&a)[R],
+                                             const int8_t* panel) {
+  add_dots<R, 0>(total, a, panel);
+  add_dots<R, 1>(total, a, panel);
+  add_dots<R, 2>(total, a, panel);
+  add_dots<R, 3>(total, a, panel);
+}
+
 template <int R>
 EDGEKIT_DOT void tile_dot(const int8_t* rows, int64_t row_stride, const int8_t* panel, int depth,
                           int width, int32_t* sums, int64_t sums_stride) {
   int32x4_t total[R][2];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) total[r][0] = total[r][1] = vdupq_n_s32(0);
-  for (int d = 0; d < depth; d += kStep, panel += kDotPanel * kStep) {
-    int8x16_t a[R];
-    const int left = depth - d;
+  const int8_t* row[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) row[r] = rows + r * row_stride;
+  int8x16_t a[R];
+  int left = depth;
+  for (; left >= kStep; left -= kStep, panel += kDotPanel * kStep) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const int8_t* from = rows + r * row_stride + d;
-      a[r] = left >= kStep ? vld1q_s8(from) : rest(from, left);
+      a[r] = vld1q_s8(row[r]);
+      row[r] += kStep;
     }
-#define EDGEKIT_DOT_STEP(lane)                                             \
-  {                                                                        \
-    const int8x16_t low = vld1q_s8(panel + (lane)*32);                     \
-    const int8x16_t high = vld1q_s8(panel + (lane)*32 + 16);               \
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {                  \
-      total[r][0] = vdotq_laneq_s32(total[r][0], low, a[r], lane);         \
-      total[r][1] = vdotq_laneq_s32(total[r][1], high, a[r], lane);        \
-    }                                                                      \
+    add_dot_step(total, a, panel);
   }
-    EDGEKIT_DOT_STEP(0)
-    EDGEKIT_DOT_STEP(1)
-    EDGEKIT_DOT_STEP(2)
-    EDGEKIT_DOT_STEP(3)
-#undef EDGEKIT_DOT_STEP
+  if (left > 0) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) a[r] = rest(row[r], left);
+    add_dot_step(total, a, panel);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
