@@ -90,25 +90,24 @@ const Variant& variant() {
   return current ? *current : variants().front();
 }
 
-// The table in 16 bits, [activation][weight] or transposed.
-std::shared_ptr<int16_t> halves(const ProductTable& products, bool transposed) {
-  auto found = aligned<int16_t>(static_cast<int64_t>(products.size()));
+// The table in 16 bits with an offset of 32768, [activation][weight] or transposed.
+std::shared_ptr<uint16_t> halves(const ProductTable& products, bool transposed) {
+  auto found = aligned<uint16_t>(static_cast<int64_t>(products.size()));
   for (int i = 0; i < 256; ++i)
     for (int j = 0; j < 256; ++j)
       found.get()[i * 256 + j] =
-          static_cast<int16_t>(products[transposed ? j * 256 + i : i * 256 + j]);
+          static_cast<uint16_t>(products[transposed ? j * 256 + i : i * 256 + j] + 32768);
   return found;
 }
 
-// The same split into low bytes and high bytes, the latter with an offset of 128.
+// The same split into low bytes and high bytes.
 std::shared_ptr<uint8_t> planes(const ProductTable& products, bool transposed) {
   auto found = aligned<uint8_t>(static_cast<int64_t>(products.size()) * 2);
   const auto whole = halves(products, transposed);
   for (int i = 0; i < 256; ++i)
     for (int j = 0; j < 256; ++j) {
-      const int value = whole.get()[i * 256 + j] + 32768;
-      found.get()[i * 512 + j] = static_cast<uint8_t>(value);
-      found.get()[i * 512 + 256 + j] = static_cast<uint8_t>(value >> 8);
+      found.get()[i * 512 + j] = static_cast<uint8_t>(whole.get()[i * 256 + j]);
+      found.get()[i * 512 + 256 + j] = static_cast<uint8_t>(whole.get()[i * 256 + j] >> 8);
     }
   return found;
 }
@@ -243,7 +242,10 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
     activation_planes_ = planes(products, false);
   } else {
     by_weight_ = halves(products, true);
-    by_activation_ = halves(products, false);
+    auto lines = aligned<int16_t>(static_cast<int64_t>(products.size()));
+    std::transform(products.begin(), products.end(), lines.get(),
+                   [](int32_t product) { return static_cast<int16_t>(product); });
+    by_activation_ = std::move(lines);
   }
 }
 

@@ -20,10 +20,11 @@ struct MatrixKernel {
 // Looked-up products that fit 16 bits, in both orders, and the weights of up to kLookupBlock filters
 // [depth][index_stride], the stride a multiple of 64.
 constexpr int kLookupBlock = 256;
+constexpr int kMostLookupSteps = 65536;  // 16-bit products fit a 32-bit sum that often
 struct Lookup {
   const int8_t* index;
   int64_t index_stride;
-  const int16_t* by_weight;      // [weight][activation]
+  const uint16_t* by_weight;     // [weight][activation], with an offset of 32768
   const int16_t* by_activation;  // [activation][weight]
 };
 using LookupKernel = void (*)(const int8_t* rows, int row_count, int64_t row_stride,
