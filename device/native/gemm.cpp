@@ -90,24 +90,23 @@ const Variant& variant() {
   return current ? *current : variants().front();
 }
 
-// The table in 16 bits with an offset of 32768, [activation][weight] or transposed.
-std::shared_ptr<uint16_t> halves(const ProductTable& products, bool transposed) {
+// The table in 16 bits with an offset of 32768, [weight][activation].
+std::shared_ptr<uint16_t> by_weight(const ProductTable& products) {
   auto found = aligned<uint16_t>(static_cast<int64_t>(products.size()));
-  for (int i = 0; i < 256; ++i)
-    for (int j = 0; j < 256; ++j)
-      found.get()[i * 256 + j] =
-          static_cast<uint16_t>(products[transposed ? j * 256 + i : i * 256 + j] + 32768);
+  for (int w = 0; w < 256; ++w)
+    for (int a = 0; a < 256; ++a)
+      found.get()[w * 256 + a] = static_cast<uint16_t>(products[a * 256 + w] + 32768);
   return found;
 }
 
-// The same split into low bytes and high bytes.
-std::shared_ptr<uint8_t> planes(const ProductTable& products, bool transposed) {
+// The table split into low bytes and high bytes, [activation][low, high byte][weight].
+std::shared_ptr<uint8_t> planes(const ProductTable& products) {
   auto found = aligned<uint8_t>(static_cast<int64_t>(products.size()) * 2);
-  const auto whole = halves(products, transposed);
-  for (int i = 0; i < 256; ++i)
-    for (int j = 0; j < 256; ++j) {
-      found.get()[i * 512 + j] = static_cast<uint8_t>(whole.get()[i * 256 + j]);
-      found.get()[i * 512 + 256 + j] = static_cast<uint8_t>(whole.get()[i * 256 + j] >> 8);
+  for (int a = 0; a < 256; ++a)
+    for (int w = 0; w < 256; ++w) {
+      const int32_t value = products[a * 256 + w] + 32768;
+      found.get()[a * 512 + w] = static_cast<uint8_t>(value);
+      found.get()[a * 512 + 256 + w] = static_cast<uint8_t>(value >> 8);
     }
   return found;
 }
@@ -119,41 +118,19 @@ int padded_width(int count) {
   return (std::min(count, kLookupBlock) + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
 }
 
-// Filters side by side; a row's activations choose the planes.
-void permute_filters(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* index,
-                     const uint8_t* planes, PermuteKernel permute, int filters, int depth,
-                     int32_t* sums, int64_t sums_stride) {
-  int32_t found[kLookupBlock];
-  for (int first = 0; first < filters; first += kLookupBlock) {
-    const int width = std::min(filters - first, kLookupBlock);
-    for (int row = 0; row < row_count; ++row) {
-      std::fill_n(found, kLookupBlock, 0);
-      permute(index + int64_t{first} * depth, padded_width(width) / kVectorBytes,
-              rows + row * row_stride, depth, planes, found);
-      std::copy_n(found, width, sums + row * sums_stride + first);
-    }
-  }
-}
+// From here on sheets (see gemm_plain.cpp) are faster than permutation of bytes.
+constexpr int kRowsForSheets = 480;
 
-// Rows side by side; a filter's weights choose the planes.
-void permute_rows(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* weights,
-                  const uint8_t* planes, PermuteKernel permute, int filters, int depth,
-                  int32_t* sums, int64_t sums_stride) {
+// A row's activations choose the planes, the filters of a block stand side by side.
+void permute(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* index,
+             const uint8_t* planes, PermuteKernel kernel, int width, int depth, int32_t* sums,
+             int64_t sums_stride) {
   int32_t found[kLookupBlock];
-  std::vector<int8_t> index(static_cast<size_t>(depth) * padded_width(row_count));
-  for (int first = 0; first < row_count; first += kLookupBlock) {
-    const int width = std::min(row_count - first, kLookupBlock);
-    const int stride = padded_width(width);
-    for (int row = 0; row < width; ++row)
-      for (int d = 0; d < depth; ++d)
-        index[int64_t{d} * stride + row] = rows[(first + row) * row_stride + d];
-    for (int filter = 0; filter < filters; ++filter) {
-      std::fill_n(found, kLookupBlock, 0);
-      permute(index.data(), stride / kVectorBytes, weights + int64_t{filter} * depth, depth, planes,
-              found);
-      for (int row = 0; row < width; ++row)
-        sums[(first + row) * sums_stride + filter] = found[row];
-    }
+  for (int row = 0; row < row_count; ++row) {
+    std::fill_n(found, kLookupBlock, 0);
+    kernel(index, padded_width(width) / kVectorBytes, rows + row * row_stride, depth, planes,
+           found);
+    std::copy_n(found, width, sums + row * sums_stride);
   }
 }
 
@@ -217,10 +194,10 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
     : variant_(&variant()),
       filters_(filters),
       depth_(depth),
-      weight_sums_(sums_of(weights, filters, depth)),
-      weights_(weights, weights + int64_t{filters} * depth) {
+      weight_sums_(sums_of(weights, filters, depth)) {
   const auto [least, most] = std::minmax_element(products.begin(), products.end());
   if (*least < INT16_MIN || *most > INT16_MAX) {
+    weights_.assign(weights, weights + int64_t{filters} * depth);
     wide_products_.resize(products.size());
     for (int w = 0; w < 256; ++w)
       for (int a = 0; a < 256; ++a) wide_products_[w * 256 + a] = products[a * 256 + w];
@@ -237,44 +214,19 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
         to[d * stride + f] = weights[int64_t{first + f} * depth + d];
   }
   index_ = std::move(index);
-  if (variant_->permute) {
-    weight_planes_ = planes(products, true);
-    activation_planes_ = planes(products, false);
-  } else {
-    by_weight_ = halves(products, true);
-    auto lines = aligned<int16_t>(static_cast<int64_t>(products.size()));
-    std::transform(products.begin(), products.end(), lines.get(),
-                   [](int32_t product) { return static_cast<int16_t>(product); });
-    by_activation_ = std::move(lines);
-  }
+  if (variant_->permute) planes_ = planes(products);
+  by_weight_ = by_weight(products);
+  auto lines = aligned<int16_t>(static_cast<int64_t>(products.size()));
+  std::transform(products.begin(), products.end(), lines.get(),
+                 [](int32_t product) { return static_cast<int16_t>(product); });
+  by_activation_ = std::move(lines);
 }
 
 void multiply(const int8_t* rows, int row_count, int64_t row_stride, const PackedTable& weights,
               int32_t* sums, int64_t sums_stride) {
   const int filters = weights.filters_;
   const int depth = weights.depth_;
-  const Variant& kernels = *weights.variant_;
-  if (weights.wide_products_.empty() && !kernels.permute) {
-    for (int first = 0; first < filters; first += kLookupBlock) {
-      const Lookup products = {weights.index_.get() + int64_t{first} * depth,
-                               padded_width(filters - first), weights.by_weight_.get(),
-                               weights.by_activation_.get()};
-      kernels.lookup(rows, row_count, row_stride, products,
-                     std::min(filters - first, kLookupBlock), depth, sums + first, sums_stride);
-    }
-  } else if (weights.wide_products_.empty()) {
-    // Whichever of the two fills whole vectors better stands side by side.
-    const int64_t filter_vectors = (filters + kVectorBytes - 1) / kVectorBytes;
-    const int64_t row_vectors = (row_count + kVectorBytes - 1) / kVectorBytes;
-    if (filter_vectors * row_count <= row_vectors * filters)
-      permute_filters(rows, row_count, row_stride, weights.index_.get(),
-                      weights.activation_planes_.get(), kernels.permute, filters, depth, sums,
-                      sums_stride);
-    else
-      permute_rows(rows, row_count, row_stride, weights.weights_.data(),
-                   weights.weight_planes_.get(), kernels.permute, filters, depth, sums,
-                   sums_stride);
-  } else {
+  if (!weights.wide_products_.empty()) {
     for (int row = 0; row < row_count; ++row) {
       const int8_t* a = rows + row * row_stride;
       for (int filter = 0; filter < filters; ++filter) {
@@ -285,6 +237,21 @@ void multiply(const int8_t* rows, int row_count, int64_t row_stride, const Packe
                                         static_cast<uint8_t>(a[d])];
         sums[row * sums_stride + filter] = static_cast<int32_t>(sum);
       }
+    }
+    return;
+  }
+  const Variant& kernels = *weights.variant_;
+  for (int first = 0; first < filters; first += kLookupBlock) {
+    const int width = std::min(filters - first, kLookupBlock);
+    const int8_t* index = weights.index_.get() + int64_t{first} * depth;
+    if (kernels.permute && row_count < kRowsForSheets) {
+      permute(rows, row_count, row_stride, index, weights.planes_.get(), kernels.permute, width,
+              depth, sums + first, sums_stride);
+    } else {
+      const Lookup products = {index, padded_width(width), weights.by_weight_.get(),
+                               weights.by_activation_.get()};
+      kernels.lookup(rows, row_count, row_stride, products, width, depth, sums + first,
+                     sums_stride);
     }
   }
 }
