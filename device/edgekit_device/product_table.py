@@ -5,7 +5,6 @@ V. Mrazek, R. Hrbacek, Z. Vasicek, L. Sekanina: EvoApprox8b. DATE 2017, pp. 258-
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -57,9 +56,10 @@ class Circuit:
     def summary(self) -> str:
         """Say it in one line."""
         kind = "signed" if self.is_signed else "unsigned, between signs and magnitudes"
+        mean, worst = 100 * self.mean_absolute_error, 100 * self.worst_case_error
         return (
-            f"{self.function} ({kind}): mean absolute error {100 * self.mean_absolute_error:.4g} %, "
-            f"worst case {100 * self.worst_case_error:.4g} % of 2^16, over int8 operands"
+            f"{self.function} ({kind}): mean absolute error {mean:.4g} %, worst case {worst:.4g} % "
+            "of 2^16, over int8 operands"
         )
 
 
@@ -131,9 +131,9 @@ def _run(source: Path, text: str, main: str) -> bytes:
         (here / "circuit.c").write_text(f"#include <stdint.h>\n{text}", "utf-8")
         (here / "main.c").write_text(main, "utf-8")
         program = here / "tabulate"
-        command = [*compiler(platform.machine(), "C"), "-O1", "-w", here / "main.c", "-o", program]
+        command = [*compiler(platform.machine(), "C"), "-O1", "-w", str(here / "main.c")]
         done = subprocess.run(
-            [os.fspath(part) for part in command], capture_output=True, text=True, check=False
+            [*command, "-o", str(program)], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise ArithmeticSettingError(
