@@ -121,9 +121,18 @@ def _product_table(options: argparse.Namespace) -> int:
     return OK
 
 
+def _npu_operators(options: argparse.Namespace) -> int:
+    from edgekit_device.delegate import operator_rules
+    from edgekit_device.npu_operators import operators_page
+
+    print(operators_page(operator_rules()))
+    return OK
+
+
 _COMMANDS = {
     "build-delegate": _build_delegate,
     "info": _info,
+    "npu-operators": _npu_operators,
     "product-table": _product_table,
     "profile": _profile,
 }
@@ -187,6 +196,11 @@ def _add_delegate_commands(commands: Any) -> None:
     build.add_argument("--target", choices=("aarch64", "x86_64"), help="default: this machine")
     build.add_argument(
         "--out", type=Path, metavar="FILE", help="default: the package, or the working directory"
+    )
+    commands.add_parser(
+        "npu-operators",
+        parents=[debug],
+        help="write the table of the operators that the NEPU delegate takes",
     )
     table = commands.add_parser(
         "product-table",
