@@ -1,4 +1,4 @@
-"""The command line: `edgekit-agent profile`, `info` and `emulate`."""
+"""The command line of the agent: profile, info, and what the NEPU delegate needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from edgekit_device.codec import encode
 from edgekit_device.emulation_cli import add_emulate, run_emulate
@@ -105,13 +106,40 @@ def _info(options: argparse.Namespace) -> int:
     return OK
 
 
+def _build_delegate(options: argparse.Namespace) -> int:
+    from edgekit_device.build_delegate import build_delegate
+
+    built = build_delegate(options.target, options.out)
+    print(f"{built}: {built.stat().st_size} bytes")
+    return OK
+
+
+def _product_table(options: argparse.Namespace) -> int:
+    from edgekit_device.product_table import product_table
+
+    table = product_table(options.circuit, options.out, options.function, options.is_signed)
+    print(f'{table.summary()}\nUse it as multiplier = "table({options.out})"')
+    return OK
+
+
+def _npu_operators(options: argparse.Namespace) -> int:
+    from edgekit_device.delegate import operator_rules
+    from edgekit_device.npu_operators import operators_page
+
+    print(operators_page(operator_rules()))
+    return OK
+
+
 def _emulate(options: argparse.Namespace) -> int:
     return run_emulate(options, _PROGRESS)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "build-delegate": _build_delegate,
     "emulate": _emulate,
     "info": _info,
+    "npu-operators": _npu_operators,
+    "product-table": _product_table,
     "profile": _profile,
 }
 
@@ -159,4 +187,37 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
     )
+    _add_delegate_commands(commands)
     return parser
+
+
+def _add_delegate_commands(commands: Any) -> None:
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    build = commands.add_parser(
+        "build-delegate",
+        parents=[debug],
+        help="build the NEPU delegate's library",
+        description="With the system's compiler, Debian's cross compiler, or ziglang from PyPI.",
+    )
+    build.add_argument("--target", choices=("aarch64", "x86_64"), help="default: this machine")
+    build.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the package, or the working directory"
+    )
+    commands.add_parser(
+        "npu-operators",
+        parents=[debug],
+        help="write the table of the operators that the NEPU delegate takes",
+    )
+    table = commands.add_parser(
+        "product-table",
+        parents=[debug],
+        help="tabulate an 8-bit multiplier circuit given as C code (EvoApproxLib)",
+        description="Compiles and runs the code: take circuits from people you trust.",
+    )
+    table.add_argument("circuit", type=Path, metavar="CIRCUIT.c")
+    table.add_argument("out", type=Path, metavar="OUT.bin")
+    table.add_argument("--function", metavar="NAME", help="if the file holds several")
+    signs = table.add_mutually_exclusive_group()
+    signs.add_argument("--signed", dest="is_signed", action="store_true", default=None)
+    signs.add_argument("--unsigned", dest="is_signed", action="store_false", default=None)

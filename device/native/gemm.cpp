@@ -59,23 +59,23 @@ std::vector<Variant> found_variants() {
       constexpr uint32_t kAvx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
       constexpr uint32_t kVnni = 1u << 11, kVbmi = 1u << 1;
       if ((saved & kZmm) == kZmm && (b & kAvx512) == kAvx512 && (c & kVnni)) {
-        if (c & kVbmi) found.push_back(avx512_vbmi());
-        found.push_back(avx512_vnni());
+        if (c & kVbmi) found.push_back(avx512_vbmi_variant());
+        found.push_back(avx512_vnni_variant());
       }
-      found.push_back(kAvx2);
+      found.push_back(avx2_variant());
     }
   }
-  found.push_back(kPlain);
+  found.push_back(plain_variant());
   return found;
 }
 #elif defined(__aarch64__)
 std::vector<Variant> found_variants() {
   constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
-  if (getauxval(AT_HWCAP) & kDotProduct) return {kNeonDot, kNeon, kPlain};
-  return {kNeon, kPlain};
+  if (getauxval(AT_HWCAP) & kDotProduct) return {neon_dot_variant(), neon_variant(), plain_variant()};
+  return {neon_variant(), plain_variant()};
 }
 #else
-std::vector<Variant> found_variants() { return {kPlain}; }
+std::vector<Variant> found_variants() { return {plain_variant()}; }
 #endif
 
 const std::vector<Variant>& variants() {
@@ -90,67 +90,47 @@ const Variant& variant() {
   return current ? *current : variants().front();
 }
 
-// The table in 16 bits, [activation][weight] or transposed.
-std::shared_ptr<int16_t> halves(const ProductTable& products, bool transposed) {
-  auto found = aligned<int16_t>(static_cast<int64_t>(products.size()));
-  for (int i = 0; i < 256; ++i)
-    for (int j = 0; j < 256; ++j)
-      found.get()[i * 256 + j] =
-          static_cast<int16_t>(products[transposed ? j * 256 + i : i * 256 + j]);
+// The table in 16 bits with an offset of 32768, [weight][activation].
+std::shared_ptr<uint16_t> by_weight(const ProductTable& products) {
+  auto found = aligned<uint16_t>(static_cast<int64_t>(products.size()));
+  for (int w = 0; w < 256; ++w)
+    for (int a = 0; a < 256; ++a)
+      found.get()[w * 256 + a] = static_cast<uint16_t>(products[a * 256 + w] + 32768);
   return found;
 }
 
-// The same split into low bytes and high bytes, the latter with an offset of 128.
-std::shared_ptr<uint8_t> planes(const ProductTable& products, bool transposed) {
+// The table split into low bytes and high bytes, [activation][low, high byte][weight].
+std::shared_ptr<uint8_t> planes(const ProductTable& products) {
   auto found = aligned<uint8_t>(static_cast<int64_t>(products.size()) * 2);
-  const auto whole = halves(products, transposed);
-  for (int i = 0; i < 256; ++i)
-    for (int j = 0; j < 256; ++j) {
-      const int value = whole.get()[i * 256 + j] + 32768;
-      found.get()[i * 512 + j] = static_cast<uint8_t>(value);
-      found.get()[i * 512 + 256 + j] = static_cast<uint8_t>(value >> 8);
+  for (int a = 0; a < 256; ++a)
+    for (int w = 0; w < 256; ++w) {
+      const int32_t value = products[a * 256 + w] + 32768;
+      found.get()[a * 512 + w] = static_cast<uint8_t>(value);
+      found.get()[a * 512 + 256 + w] = static_cast<uint8_t>(value >> 8);
     }
   return found;
 }
 
-constexpr int kPermuteWidth = 64;
-constexpr int kPermuteBlock = kPermuteWidth * kPermuteVectors;
+// Filters stand in blocks of kLookupBlock, the last one padded to whole vectors of bytes.
+constexpr int kVectorBytes = 64;
 
-// Filters side by side; a row's activations choose the planes.
-void permute_filters(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* index,
-                     int64_t index_stride, const uint8_t* planes, PermuteKernel permute,
-                     int filters, int depth, int32_t* sums, int64_t sums_stride) {
-  int32_t found[kPermuteBlock];
-  for (int first = 0; first < filters; first += kPermuteBlock) {
-    const int width = std::min(filters - first, kPermuteBlock);
-    const int vectors = (width + kPermuteWidth - 1) / kPermuteWidth;
-    for (int row = 0; row < row_count; ++row) {
-      std::fill_n(found, kPermuteBlock, 0);
-      permute(index + first, index_stride, vectors, rows + row * row_stride, depth, planes, found);
-      std::copy_n(found, width, sums + row * sums_stride + first);
-    }
-  }
+int padded_width(int count) {
+  return (std::min(count, kLookupBlock) + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
 }
 
-// Rows side by side; a filter's weights choose the planes.
-void permute_rows(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* weights,
-                  const uint8_t* planes, PermuteKernel permute, int filters, int depth,
-                  int32_t* sums, int64_t sums_stride) {
-  int32_t found[kPermuteBlock];
-  std::vector<int8_t> index(static_cast<size_t>(depth) * kPermuteBlock);
-  for (int first = 0; first < row_count; first += kPermuteBlock) {
-    const int width = std::min(row_count - first, kPermuteBlock);
-    const int vectors = (width + kPermuteWidth - 1) / kPermuteWidth;
-    for (int row = 0; row < width; ++row)
-      for (int d = 0; d < depth; ++d)
-        index[int64_t{d} * kPermuteBlock + row] = rows[(first + row) * row_stride + d];
-    for (int filter = 0; filter < filters; ++filter) {
-      std::fill_n(found, kPermuteBlock, 0);
-      permute(index.data(), kPermuteBlock, vectors, weights + int64_t{filter} * depth, depth,
-              planes, found);
-      for (int row = 0; row < width; ++row)
-        sums[(first + row) * sums_stride + filter] = found[row];
-    }
+// From here on sheets (see gemm_plain.cpp) are faster than permutation of bytes.
+constexpr int kRowsForSheets = 480;
+
+// A row's activations choose the planes, the filters of a block stand side by side.
+void permute(const int8_t* rows, int row_count, int64_t row_stride, const int8_t* index,
+             const uint8_t* planes, PermuteKernel kernel, int width, int depth, int32_t* sums,
+             int64_t sums_stride) {
+  int32_t found[kLookupBlock];
+  for (int row = 0; row < row_count; ++row) {
+    std::fill_n(found, kLookupBlock, 0);
+    kernel(index, padded_width(width) / kVectorBytes, rows + row * row_stride, depth, planes,
+           found);
+    std::copy_n(found, width, sums + row * sums_stride);
   }
 }
 
@@ -214,51 +194,39 @@ PackedTable::PackedTable(const int8_t* weights, int filters, int depth,
     : variant_(&variant()),
       filters_(filters),
       depth_(depth),
-      weight_sums_(sums_of(weights, filters, depth)),
-      weights_(weights, weights + int64_t{filters} * depth),
-      index_stride_((filters + kPermuteWidth - 1) / kPermuteWidth * kPermuteWidth) {
+      weight_sums_(sums_of(weights, filters, depth)) {
   const auto [least, most] = std::minmax_element(products.begin(), products.end());
   if (*least < INT16_MIN || *most > INT16_MAX) {
+    weights_.assign(weights, weights + int64_t{filters} * depth);
     wide_products_.resize(products.size());
     for (int w = 0; w < 256; ++w)
       for (int a = 0; a < 256; ++a) wide_products_[w * 256 + a] = products[a * 256 + w];
     return;
   }
-  auto index = aligned<int8_t>(index_stride_ * depth);
-  for (int filter = 0; filter < filters; ++filter)
-    for (int d = 0; d < depth; ++d)
-      index.get()[d * index_stride_ + filter] = weights[int64_t{filter} * depth + d];
-  index_ = std::move(index);
-  if (variant_->permute) {
-    weight_planes_ = planes(products, true);
-    activation_planes_ = planes(products, false);
-  } else {
-    by_weight_ = halves(products, true);
-    by_activation_ = halves(products, false);
+  const int64_t padded = filters / kLookupBlock * kLookupBlock +
+                         int64_t{padded_width(filters % kLookupBlock)};
+  auto index = aligned<int8_t>(padded * depth);
+  for (int first = 0; first < filters; first += kLookupBlock) {
+    const int64_t stride = padded_width(filters - first);
+    int8_t* to = index.get() + int64_t{first} * depth;
+    for (int f = 0; f < std::min(filters - first, kLookupBlock); ++f)
+      for (int d = 0; d < depth; ++d)
+        to[d * stride + f] = weights[int64_t{first + f} * depth + d];
   }
+  index_ = std::move(index);
+  if (variant_->permute) planes_ = planes(products);
+  by_weight_ = by_weight(products);
+  auto lines = aligned<int16_t>(static_cast<int64_t>(products.size()));
+  std::transform(products.begin(), products.end(), lines.get(),
+                 [](int32_t product) { return static_cast<int16_t>(product); });
+  by_activation_ = std::move(lines);
 }
 
 void multiply(const int8_t* rows, int row_count, int64_t row_stride, const PackedTable& weights,
               int32_t* sums, int64_t sums_stride) {
   const int filters = weights.filters_;
   const int depth = weights.depth_;
-  if (weights.wide_products_.empty() && !weights.variant_->permute) {
-    const Lookup products = {weights.index_.get(), weights.index_stride_, weights.by_weight_.get(),
-                             weights.by_activation_.get()};
-    weights.variant_->lookup(rows, row_count, row_stride, products, filters, depth, sums,
-                             sums_stride);
-  } else if (weights.wide_products_.empty()) {
-    // Whichever of the two fills whole vectors better stands side by side.
-    const int64_t rounded_rows = (row_count + kPermuteWidth - 1) / kPermuteWidth * kPermuteWidth;
-    if (weights.index_stride_ * row_count <= rounded_rows * filters)
-      permute_filters(rows, row_count, row_stride, weights.index_.get(), weights.index_stride_,
-                      weights.activation_planes_.get(), weights.variant_->permute, filters, depth,
-                      sums, sums_stride);
-    else
-      permute_rows(rows, row_count, row_stride, weights.weights_.data(),
-                   weights.weight_planes_.get(), weights.variant_->permute, filters, depth, sums,
-                   sums_stride);
-  } else {
+  if (!weights.wide_products_.empty()) {
     for (int row = 0; row < row_count; ++row) {
       const int8_t* a = rows + row * row_stride;
       for (int filter = 0; filter < filters; ++filter) {
@@ -269,6 +237,21 @@ void multiply(const int8_t* rows, int row_count, int64_t row_stride, const Packe
                                         static_cast<uint8_t>(a[d])];
         sums[row * sums_stride + filter] = static_cast<int32_t>(sum);
       }
+    }
+    return;
+  }
+  const Variant& kernels = *weights.variant_;
+  for (int first = 0; first < filters; first += kLookupBlock) {
+    const int width = std::min(filters - first, kLookupBlock);
+    const int8_t* index = weights.index_.get() + int64_t{first} * depth;
+    if (kernels.permute && row_count < kRowsForSheets) {
+      permute(rows, row_count, row_stride, index, weights.planes_.get(), kernels.permute, width,
+              depth, sums + first, sums_stride);
+    } else {
+      const Lookup products = {index, padded_width(width), weights.by_weight_.get(),
+                               weights.by_activation_.get()};
+      kernels.lookup(rows, row_count, row_stride, products, width, depth, sums + first,
+                     sums_stride);
     }
   }
 }

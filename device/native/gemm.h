@@ -65,14 +65,12 @@ class PackedTable {
   int filters_;
   int depth_;
   std::vector<int32_t> weight_sums_;
-  std::vector<int8_t> weights_;          // [filters][depth]
+  std::vector<int8_t> weights_;          // [filters][depth], only with wide_products_
   std::vector<int32_t> wide_products_;   // [weight][activation], only if some leave 16 bits
-  int64_t index_stride_;                 // filters, rounded up
-  std::shared_ptr<const int8_t> index_;  // [depth][index_stride]
-  std::shared_ptr<const int16_t> by_weight_;      // [weight][activation]
+  std::shared_ptr<const int8_t> index_;  // [block of filters][depth][filter of the block]
+  std::shared_ptr<const uint16_t> by_weight_;     // [weight][activation], offset by 32768
   std::shared_ptr<const int16_t> by_activation_;  // [activation][weight]
-  std::shared_ptr<const uint8_t> weight_planes_;      // [weight][low, high byte][activation]
-  std::shared_ptr<const uint8_t> activation_planes_;  // [activation][low, high byte][weight]
+  std::shared_ptr<const uint8_t> planes_;         // [activation][low, high byte][weight]
 };
 
 // float32 weights [filters][depth].

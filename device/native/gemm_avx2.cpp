@@ -56,9 +56,25 @@ inline int32_t pair(const int16_t* from) {
   return value;
 }
 
-template <typename Vector, typename T>
-inline void store(const Vector& from, int count, T* to) {
-  memcpy(to, &from, static_cast<size_t>(count) * sizeof(T));
+// By way of memory only where fewer than eight are wanted: totals shall stay in registers.
+EDGEKIT_AVX2 inline void store(__m256i from, int count, int32_t* to) {
+  if (count == kLanes) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), from);
+  } else {
+    alignas(32) int32_t lanes[kLanes];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), from);
+    memcpy(to, lanes, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+}
+
+EDGEKIT_AVX2 inline void store(__m256 from, int count, float* to) {
+  if (count == kLanes) {
+    _mm256_storeu_ps(to, from);
+  } else {
+    alignas(32) float lanes[kLanes];
+    _mm256_store_ps(lanes, from);
+    memcpy(to, lanes, static_cast<size_t>(count) * sizeof(float));
+  }
 }
 
 // R rows by V * 8 filters.
@@ -187,34 +203,37 @@ void multiply_float(const float* rows, int row_count, int64_t row_stride, const 
   }
 }
 
-// Sheets as in gemm_plain.cpp, sixteen filters wide.
+// Sheets as in gemm_plain.cpp, sixteen filters wide: i in the lower halves of words, i + 8 in the
+// upper.
 constexpr int kSheetFilters = 16;
 constexpr int kSheetSteps = 8;
 constexpr int kRowsForSheets = 96;
 
-EDGEKIT_AVX2 void build_sheet(const int16_t* by_weight, const int8_t* weights, int16_t* sheet) {
-  const int16_t* w[kSheetFilters];
-  for (int f = 0; f < kSheetFilters; ++f) w[f] = by_weight + static_cast<uint8_t>(weights[f]) * 256;
-  const auto half = [](const int16_t* from) { return reinterpret_cast<const __m128i*>(from); };
+EDGEKIT_AVX2 void build_sheet(const uint16_t* by_weight, const int8_t* weights, uint16_t* sheet) {
+  const __m128i* w[kSheetFilters];
+  for (int f = 0; f < kSheetFilters; ++f)
+    w[f] = reinterpret_cast<const __m128i*>(by_weight + static_cast<uint8_t>(weights[f]) * 256);
   auto* to = reinterpret_cast<__m256i*>(sheet);
-  for (int a = 0; a < 256; a += 8, to += 8) {
-    // Filters 0..7 in the lower halves, 8..15 in the upper: one 8 x 8 transposition for both.
-    __m256i in[8], pairs[8], fours[8];
-#pragma GCC unroll 8
-    for (int f = 0; f < 8; ++f)
-      in[f] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(half(w[f] + a))),
-                                      _mm_load_si128(half(w[f + 8] + a)), 1);
+  for (int a = 0; a < 256 / 8; ++a, to += 8) {
+    // Filters 0..3 (with 8..11) in the lower halves, 4..7 (with 12..15) in the upper.
+    const auto both = [&](int f) EDGEKIT_AVX2 {
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(w[f] + a)),
+                                     _mm_load_si128(w[f + 4] + a), 1);
+    };
+    __m256i pairs[8], fours[8];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      pairs[i] = _mm256_unpacklo_epi16(in[2 * i], in[2 * i + 1]);
-      pairs[i + 4] = _mm256_unpackhi_epi16(in[2 * i], in[2 * i + 1]);
+      const __m256i lower = both(i);
+      const __m256i upper = both(i + 8);
+      pairs[i] = _mm256_unpacklo_epi16(lower, upper);
+      pairs[i + 4] = _mm256_unpackhi_epi16(lower, upper);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       fours[2 * i] = _mm256_unpacklo_epi32(pairs[2 * i], pairs[2 * i + 1]);
       fours[2 * i + 1] = _mm256_unpackhi_epi32(pairs[2 * i], pairs[2 * i + 1]);
     }
-    // fours: 0, 1: filters 0..3 at a..a+3; 2, 3: filters 4..7 there; 4..7: the same at a+4..a+7.
+    // fours: 0, 1: words 0 and 1 of activations 0..3; 2, 3: words 2 and 3; 4..7: activations 4..7.
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
       _mm256_store_si256(to + 4 * i, _mm256_unpacklo_epi64(fours[4 * i], fours[4 * i + 2]));
@@ -225,56 +244,57 @@ EDGEKIT_AVX2 void build_sheet(const int16_t* by_weight, const int8_t* weights, i
   }
 }
 
+EDGEKIT_AVX2 inline void add_sheets(const uint16_t* sheets, int steps, const int8_t* a,
+                                    __m256i* total) {
+  __m256i both = total[0];
+  __m256i upper = total[1];
+#pragma GCC unroll 8
+  for (int step = 0; step < steps; ++step, sheets += 256 * kSheetFilters) {
+    const __m256i found = _mm256_load_si256(reinterpret_cast<const __m256i*>(
+        sheets + static_cast<uint8_t>(a[step]) * kSheetFilters));
+    both = _mm256_add_epi32(both, found);
+    upper = _mm256_add_epi32(upper, _mm256_srli_epi32(found, 16));
+  }
+  total[0] = both;
+  total[1] = upper;
+}
+
 EDGEKIT_AVX2 void lookup(const int8_t* rows, int row_count, int64_t row_stride,
                          const Lookup& products, int filters, int depth, int32_t* sums,
                          int64_t sums_stride) {
-  if (row_count < kRowsForSheets) {
+  if (row_count < kRowsForSheets || depth > kMostLookupSteps) {
     lookup_directly(rows, row_count, row_stride, products, filters, depth, sums, sums_stride);
     return;
   }
-  alignas(64) int16_t sheets[kSheetSteps][256 * kSheetFilters];
+  alignas(64) uint16_t sheets[kSheetSteps * 256 * kSheetFilters];
+  auto* totals = new __m256i[static_cast<size_t>(row_count) * 2];
   for (int first = 0; first < filters; first += kSheetFilters) {
-    const int width = filters - first < kSheetFilters ? filters - first : kSheetFilters;
-    const int lower = width < kLanes ? width : kLanes;
+    memset(static_cast<void*>(totals), 0, static_cast<size_t>(row_count) * 2 * sizeof(__m256i));
     for (int start = 0; start < depth; start += kSheetSteps) {
       const int steps = depth - start < kSheetSteps ? depth - start : kSheetSteps;
       for (int step = 0; step < steps; ++step)
         build_sheet(products.by_weight,
-                    products.index + (start + step) * products.index_stride + first, sheets[step]);
-      const auto found = [&](const int8_t* a, int step) EDGEKIT_AVX2 {
-        return _mm256_load_si256(reinterpret_cast<const __m256i*>(
-            sheets[step] + static_cast<uint8_t>(a[step]) * kSheetFilters));
-      };
-      for (int row = 0; row < row_count; ++row) {
-        const int8_t* a = rows + row * row_stride + start;
-        __m256i low = _mm256_setzero_si256();
-        __m256i high = low;
-        const auto add = [&](__m256i one, __m256i other) EDGEKIT_AVX2 {
-          const __m256i ones = _mm256_set1_epi16(1);
-          low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(one, other), ones));
-          high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(one, other), ones));
-        };
-        if (steps == kSheetSteps) {
-#pragma GCC unroll 8
-          for (int step = 0; step < kSheetSteps; step += 2) add(found(a, step), found(a, step + 1));
-        } else {
-          for (int step = 0; step < steps; ++step) add(found(a, step), _mm256_setzero_si256());
-        }
-        // Interleaving left filters 0..3 and 8..11 in `low`.
-        __m256i first_eight = _mm256_permute2x128_si256(low, high, 0x20);
-        __m256i second_eight = _mm256_permute2x128_si256(low, high, 0x31);
-        int32_t* to = sums + row * sums_stride + first;
-        if (start > 0) {
-          __m256i before[2] = {};
-          memcpy(before, to, static_cast<size_t>(width) * sizeof(int32_t));
-          first_eight = _mm256_add_epi32(first_eight, before[0]);
-          second_eight = _mm256_add_epi32(second_eight, before[1]);
-        }
-        store(first_eight, lower, to);
-        if (width > kLanes) store(second_eight, width - kLanes, to + kLanes);
-      }
+                    products.index + (start + step) * products.index_stride + first,
+                    sheets + step * 256 * kSheetFilters);
+      const int8_t* a = rows + start;
+      if (steps == kSheetSteps)
+        for (int row = 0; row < row_count; ++row, a += row_stride)
+          add_sheets(sheets, kSheetSteps, a, totals + 2 * row);
+      else
+        for (int row = 0; row < row_count; ++row, a += row_stride)
+          add_sheets(sheets, steps, a, totals + 2 * row);
+    }
+    const int width = filters - first < kSheetFilters ? filters - first : kSheetFilters;
+    const __m256i offset = _mm256_set1_epi32(static_cast<int32_t>(static_cast<uint32_t>(depth) << 15));
+    for (int row = 0; row < row_count; ++row) {
+      int32_t* to = sums + row * sums_stride + first;
+      const __m256i upper = totals[2 * row + 1];
+      const __m256i lower = _mm256_sub_epi32(totals[2 * row], _mm256_slli_epi32(upper, 16));
+      store(_mm256_sub_epi32(lower, offset), width < kLanes ? width : kLanes, to);
+      if (width > kLanes) store(_mm256_sub_epi32(upper, offset), width - kLanes, to + kLanes);
     }
   }
+  delete[] totals;
 }
 
 EDGEKIT_AVX2 void depthwise(const int8_t* const* taps, int tap_count, int channels,
@@ -352,15 +372,15 @@ EDGEKIT_AVX2 void requantize(const int32_t* sums, int row_count, int filters, in
 
 }  // namespace
 
-extern const Variant kAvx2 = {
-    "avx2",
-    {packed_int8, pack_int8, multiply_int8},
-    {packed_float, pack_float, multiply_float},
-    lookup,
-    nullptr,
-    depthwise,
-    requantize,
-};
+Variant avx2_variant() {
+  return {"avx2",
+          {packed_int8, pack_int8, multiply_int8},
+          {packed_float, pack_float, multiply_float},
+          lookup,
+          nullptr,
+          depthwise,
+          requantize};
+}
 
 }  // namespace edgekit
 #endif

@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include <new>
+
 #ifndef __clang__  // GCC 12 warns of its own headers' undefined registers
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -66,7 +68,12 @@ inline int32_t four(const int8_t* from) {
   return value;
 }
 
-// R rows by V * 16 filters.
+// VPDPBUSD; GCC 12 copies the total to and fro around the intrinsic, at half the speed.
+EDGEKIT_AVX512 inline void add_dot(__m512i& total, __m512i w, __m512i a) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(w), "v"(a));
+}
+
+// R rows by V * 16 filters; the depth is a multiple of 4.
 template <int R, int V>
 EDGEKIT_AVX512 void tile_int8(const int8_t* rows, int64_t row_stride, const int8_t* panel,
                               int depth, const int32_t* row_sums, __mmask16 last, int32_t* sums,
@@ -76,8 +83,7 @@ EDGEKIT_AVX512 void tile_int8(const int8_t* rows, int64_t row_stride, const int8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) total[r][v] = _mm512_setzero_si512();
-  const int whole = depth / 4 * 4;
-  for (int d = 0; d < whole; d += 4, panel += V * 64) {
+  for (int d = 0; d < depth; d += 4, panel += V * 64) {
     __m512i w[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) w[v] = _mm512_loadu_si512(panel + v * 64);
@@ -85,19 +91,7 @@ EDGEKIT_AVX512 void tile_int8(const int8_t* rows, int64_t row_stride, const int8
     for (int r = 0; r < R; ++r) {
       const __m512i a = _mm512_set1_epi32(four(rows + r * row_stride + d));
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) total[r][v] = _mm512_dpbusd_epi32(total[r][v], w[v], a);
-    }
-  }
-  if (whole < depth) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      int32_t rest = 0;
-      memcpy(&rest, rows + r * row_stride + whole, static_cast<size_t>(depth - whole));
-      const __m512i a = _mm512_set1_epi32(rest);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v)
-        total[r][v] =
-            _mm512_dpbusd_epi32(total[r][v], _mm512_loadu_si512(panel + v * 64), a);
+      for (int v = 0; v < V; ++v) add_dot(total[r][v], w[v], a);
     }
   }
 #pragma GCC unroll 16
@@ -132,18 +126,28 @@ EDGEKIT_AVX512 void multiply_int8(const int8_t* rows, int row_count, int64_t row
                                   const int8_t* packed, int filters, int depth, bool,
                                   int32_t* sums, int64_t sums_stride) {
   int32_t row_sums[kRowsOfSums];
-  const int64_t steps = (depth + 3) / 4;
-  for (int start = 0; start < row_count; start += kRowsOfSums) {
-    const int count = row_count - start < kRowsOfSums ? row_count - start : kRowsOfSums;
+  const int whole = (depth + 3) / 4 * 4;
+  const int block = row_count < kRowsOfSums ? row_count : kRowsOfSums;
+  // Rows that do not end on whole steps are copied to where they do.
+  int8_t* copies = depth < whole ? new int8_t[static_cast<size_t>(block) * whole]() : nullptr;
+  for (int start = 0; start < row_count; start += block) {
+    const int count = row_count - start < block ? row_count - start : block;
     const int8_t* from = rows + start * row_stride;
+    int64_t stride = row_stride;
     int32_t* to = sums + start * sums_stride;
     for (int row = 0; row < count; ++row) row_sums[row] = sum_of(from + row * row_stride, depth);
+    if (copies) {
+      for (int row = 0; row < count; ++row)
+        memcpy(copies + int64_t{row} * whole, from + row * row_stride, static_cast<size_t>(depth));
+      from = copies;
+      stride = whole;
+    }
     for (int first = 0; first < filters; first += kPanel) {
       const int width = filters - first;
-      const int8_t* panel = packed + first * steps * 4;
+      const int8_t* panel = packed + int64_t{first} * whole;
       const __mmask16 last = first_lanes(width > kPanel ? kLanes : (width - 1) % kLanes + 1);
       const auto run = [&](auto column) {
-        column(from, count, row_stride, panel, depth, row_sums, last, to + first, sums_stride);
+        column(from, count, stride, panel, whole, row_sums, last, to + first, sums_stride);
       };
       if (width > 3 * kLanes) run(column_int8<4, 6>);
       else if (width > 2 * kLanes) run(column_int8<3, 8>);
@@ -151,6 +155,7 @@ EDGEKIT_AVX512 void multiply_int8(const int8_t* rows, int row_count, int64_t row
       else run(column_int8<1, 12>);
     }
   }
+  delete[] copies;
 }
 
 int64_t packed_float(int filters, int depth) { return int64_t{padded(filters)} * depth; }
@@ -225,6 +230,105 @@ EDGEKIT_AVX512 void multiply_float(const float* rows, int row_count, int64_t row
   }
 }
 
+// Sheets as in gemm_plain.cpp, thirty-two filters wide: i in the lower halves of words, i + 16 in
+// the upper.
+constexpr int kSheetFilters = 32;
+constexpr int kSheetSteps = 4;
+constexpr int kRowsForSheets = 96;
+
+EDGEKIT_AVX512 void build_sheet(const uint16_t* by_weight, const int8_t* weights, uint16_t* to) {
+  const __m128i* w[kSheetFilters];
+  for (int f = 0; f < kSheetFilters; ++f)
+    w[f] = reinterpret_cast<const __m128i*>(by_weight + static_cast<uint8_t>(weights[f]) * 256);
+  for (int a = 0; a < 256 / 8; ++a, to += 8 * kSheetFilters) {
+    const auto quarters = [&](int f) EDGEKIT_AVX512 {
+      __m512i all = _mm512_castsi128_si512(_mm_load_si128(w[f] + a));
+      all = _mm512_inserti32x4(all, _mm_load_si128(w[f + 4] + a), 1);
+      all = _mm512_inserti32x4(all, _mm_load_si128(w[f + 8] + a), 2);
+      return _mm512_inserti32x4(all, _mm_load_si128(w[f + 12] + a), 3);
+    };
+    __m512i pairs[8], fours[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512i lower = quarters(i);
+      const __m512i upper = quarters(i + 16);
+      pairs[i] = _mm512_unpacklo_epi16(lower, upper);
+      pairs[i + 4] = _mm512_unpackhi_epi16(lower, upper);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      fours[2 * i] = _mm512_unpacklo_epi32(pairs[2 * i], pairs[2 * i + 1]);
+      fours[2 * i + 1] = _mm512_unpackhi_epi32(pairs[2 * i], pairs[2 * i + 1]);
+    }
+    const auto put = [&](int activation, __m512i words) EDGEKIT_AVX512 {
+      _mm512_store_si512(to + activation * kSheetFilters, words);
+    };
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      put(4 * i, _mm512_unpacklo_epi64(fours[4 * i], fours[4 * i + 2]));
+      put(4 * i + 1, _mm512_unpackhi_epi64(fours[4 * i], fours[4 * i + 2]));
+      put(4 * i + 2, _mm512_unpacklo_epi64(fours[4 * i + 1], fours[4 * i + 3]));
+      put(4 * i + 3, _mm512_unpackhi_epi64(fours[4 * i + 1], fours[4 * i + 3]));
+    }
+  }
+}
+
+EDGEKIT_AVX512 inline void add_sheets(const uint16_t* sheets, int steps, const int8_t* a,
+                                      __m512i* total) {
+  __m512i both = total[0];
+  __m512i upper = total[1];
+#pragma GCC unroll 4
+  for (int step = 0; step < steps; ++step, sheets += 256 * kSheetFilters) {
+    const __m512i found =
+        _mm512_load_si512(sheets + static_cast<uint8_t>(a[step]) * kSheetFilters);
+    both = _mm512_add_epi32(both, found);
+    upper = _mm512_add_epi32(upper, _mm512_srli_epi32(found, 16));
+  }
+  total[0] = both;
+  total[1] = upper;
+}
+
+EDGEKIT_AVX512 void lookup(const int8_t* rows, int row_count, int64_t row_stride,
+                           const Lookup& products, int filters, int depth, int32_t* sums,
+                           int64_t sums_stride) {
+  if (row_count < kRowsForSheets || depth > kMostLookupSteps) {
+    lookup_directly(rows, row_count, row_stride, products, filters, depth, sums, sums_stride);
+    return;
+  }
+  alignas(64) uint16_t sheets[kSheetSteps * 256 * kSheetFilters];
+  auto* totals = new __m512i[static_cast<size_t>(row_count) * 2];
+  for (int first = 0; first < filters; first += kSheetFilters) {
+    memset(static_cast<void*>(totals), 0, static_cast<size_t>(row_count) * 2 * sizeof(__m512i));
+    for (int start = 0; start < depth; start += kSheetSteps) {
+      const int steps = depth - start < kSheetSteps ? depth - start : kSheetSteps;
+      for (int step = 0; step < steps; ++step)
+        build_sheet(products.by_weight,
+                    products.index + (start + step) * products.index_stride + first,
+                    sheets + step * 256 * kSheetFilters);
+      const int8_t* a = rows + start;
+      if (steps == kSheetSteps)
+        for (int row = 0; row < row_count; ++row, a += row_stride)
+          add_sheets(sheets, kSheetSteps, a, totals + 2 * row);
+      else
+        for (int row = 0; row < row_count; ++row, a += row_stride)
+          add_sheets(sheets, steps, a, totals + 2 * row);
+    }
+    const int width = filters - first;
+    const __mmask16 lower_lanes = first_lanes(width);
+    const __mmask16 upper_lanes = width > kLanes ? first_lanes(width - kLanes) : __mmask16{0};
+    const auto all = static_cast<int32_t>(static_cast<uint32_t>(depth) << 15);
+    const __m512i offset = _mm512_set1_epi32(all);
+    for (int row = 0; row < row_count; ++row) {
+      int32_t* to = sums + row * sums_stride + first;
+      const __m512i upper = totals[2 * row + 1];
+      const __m512i lower = _mm512_sub_epi32(totals[2 * row], _mm512_slli_epi32(upper, 16));
+      _mm512_mask_storeu_epi32(to, lower_lanes, _mm512_sub_epi32(lower, offset));
+      _mm512_mask_storeu_epi32(to + kLanes, upper_lanes, _mm512_sub_epi32(upper, offset));
+    }
+  }
+  delete[] totals;
+}
+
 // The 256 bytes of a plane at 64 indices.
 EDGEKIT_VBMI inline __m512i bytes_at(__m512i index, __mmask64 upper, const __m512i plane[4]) {
   return _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(plane[0], index, plane[1]),
@@ -234,8 +338,8 @@ EDGEKIT_VBMI inline __m512i bytes_at(__m512i index, __mmask64 upper, const __m51
 // The planes' bytes are unsigned and summed in 16 bits: all of a pair at once, the upper one of the
 // pair again by itself, up to 256 times without overflow. High bytes carry an offset of 128.
 template <int V>
-EDGEKIT_VBMI void permute(const int8_t* index, int64_t index_stride, const int8_t* selectors,
-                          int steps, const uint8_t* planes, int32_t* sums) {
+EDGEKIT_VBMI void permute(const int8_t* index, const int8_t* selectors, int steps,
+                          const uint8_t* planes, int32_t* sums) {
   constexpr int kFlush = 256;
   for (int start = 0; start < steps; start += kFlush) {
     const int count = steps - start < kFlush ? steps - start : kFlush;
@@ -245,7 +349,7 @@ EDGEKIT_VBMI void permute(const int8_t* index, int64_t index_stride, const int8_
       both[0][v] = both[1][v] = upper[0][v] = upper[1][v] = _mm512_setzero_si512();
     for (int step = start; step < start + count; ++step) {
       const uint8_t* at = planes + static_cast<uint8_t>(selectors[step]) * 512;
-      const int8_t* from = index + step * index_stride;
+      const int8_t* from = index + int64_t{step} * V * 64;
       __m512i plane[2][4];
 #pragma GCC unroll 8
       for (int i = 0; i < 8; ++i) plane[i / 4][i % 4] = _mm512_loadu_si512(at + i * 64);
@@ -276,13 +380,12 @@ EDGEKIT_VBMI void permute(const int8_t* index, int64_t index_stride, const int8_
   }
 }
 
-EDGEKIT_VBMI void permute_vectors(const int8_t* index, int64_t index_stride, int vectors,
-                                  const int8_t* selectors, int steps, const uint8_t* planes,
-                                  int32_t* sums) {
-  if (vectors == 4) permute<4>(index, index_stride, selectors, steps, planes, sums);
-  else if (vectors == 3) permute<3>(index, index_stride, selectors, steps, planes, sums);
-  else if (vectors == 2) permute<2>(index, index_stride, selectors, steps, planes, sums);
-  else permute<1>(index, index_stride, selectors, steps, planes, sums);
+EDGEKIT_VBMI void permute_vectors(const int8_t* index, int vectors, const int8_t* selectors,
+                                  int steps, const uint8_t* planes, int32_t* sums) {
+  if (vectors == 4) permute<4>(index, selectors, steps, planes, sums);
+  else if (vectors == 3) permute<3>(index, selectors, steps, planes, sums);
+  else if (vectors == 2) permute<2>(index, selectors, steps, planes, sums);
+  else permute<1>(index, selectors, steps, planes, sums);
 }
 
 EDGEKIT_AVX512 void requantize(const int32_t* sums, int row_count, int filters,
@@ -326,19 +429,18 @@ EDGEKIT_AVX512 void requantize(const int32_t* sums, int row_count, int filters,
 
 }  // namespace
 
-// kAvx2 is defined in another file: its members are read when called, not while they are made.
-Variant avx512_vnni() {
-  return {"avx512-vnni",
-          {packed_int8, pack_int8, multiply_int8},
-          {packed_float, pack_float, multiply_float},
-          kAvx2.lookup,
-          nullptr,
-          kAvx2.depthwise,
-          requantize};
+Variant avx512_vnni_variant() {
+  Variant variant = avx2_variant();
+  variant.name = "avx512-vnni";
+  variant.int8 = {packed_int8, pack_int8, multiply_int8};
+  variant.float32 = {packed_float, pack_float, multiply_float};
+  variant.lookup = lookup;
+  variant.requantize = requantize;
+  return variant;
 }
 
-Variant avx512_vbmi() {
-  Variant variant = avx512_vnni();
+Variant avx512_vbmi_variant() {
+  Variant variant = avx512_vnni_variant();
   variant.name = "avx512-vbmi";
   variant.permute = permute_vectors;
   return variant;

@@ -8,13 +8,14 @@
 namespace edgekit {
 namespace {
 
-// A block of patches stays in the second-level cache of a small core (512 KiB) beside the weights.
+// A block of patches and its sums stay in the second-level cache of a small core (512 KiB).
 constexpr int64_t kBlockBytes = 192 * 1024;
-// Looked-up products are built into sheets that pay only over many rows.
-constexpr int64_t kTableBlockBytes = 2 * 1024 * 1024;
+// Sheets of looked-up products are built for each block: it pays to build them for many rows.
+constexpr int64_t kTableBlockBytes = 4 * 1024 * 1024;
 
-int block_rows(const ConvShape& shape, int64_t operand_bytes, int64_t block_bytes) {
-  const int64_t fitting = block_bytes / (shape.depth() * operand_bytes) / 24 * 24;
+// Rows of a block, given the bytes of patch and sums for each.
+int block_rows(const ConvShape& shape, int64_t row_bytes, int64_t block_bytes) {
+  const int64_t fitting = block_bytes / row_bytes / 24 * 24;
   return static_cast<int>(std::clamp<int64_t>(fitting, 24, std::max<int64_t>(shape.rows(), 24)));
 }
 
@@ -91,7 +92,7 @@ void convolve_and_scale(const int8_t* input, const ConvShape& shape, int32_t zer
                         Workspace& work, int64_t block_bytes) {
   const int filters = weights.filters();
   const int32_t* biases = corrected(scale.biases, zero, weights.weight_sums(), work.biases);
-  const int block = block_rows(shape, 1, block_bytes);
+  const int block = block_rows(shape, shape.depth() + 4 * int64_t{filters}, block_bytes);
   work.sums.resize(static_cast<size_t>(block) * filters);
   for_each_block(input, shape, static_cast<int8_t>(zero), block, work.rows,
                  [&](int64_t first, int count, const int8_t* rows) {
@@ -107,8 +108,9 @@ void convolve_to_sums(const int8_t* input, const ConvShape& shape, int32_t zero,
                       const Packed& weights, int32_t* sums, Workspace& work, int64_t block_bytes) {
   const int filters = weights.filters();
   const int32_t* biases = corrected(nullptr, zero, weights.weight_sums(), work.biases);
-  for_each_block(input, shape, static_cast<int8_t>(zero), block_rows(shape, 1, block_bytes),
-                 work.rows, [&](int64_t first, int count, const int8_t* rows) {
+  const int block = block_rows(shape, shape.depth() + 4 * int64_t{filters}, block_bytes);
+  for_each_block(input, shape, static_cast<int8_t>(zero), block, work.rows,
+                 [&](int64_t first, int count, const int8_t* rows) {
                    int32_t* to = sums + first * filters;
                    multiply(rows, count, shape.depth(), weights, to, filters);
                    add_to_rows(biases, filters, count, to);
@@ -193,8 +195,9 @@ void convolve(const int8_t* input, const ConvShape& shape, int32_t input_zero,
 void convolve(const float* input, const ConvShape& shape, const PackedFloat& weights,
               const float* biases, float low, float high, float* output, Workspace& workspace) {
   const int filters = weights.filters();
-  for_each_block(input, shape, 0.0f, block_rows(shape, sizeof(float), kBlockBytes),
-                 workspace.float_rows, [&](int64_t first, int count, const float* rows) {
+  const int block = block_rows(shape, 4 * (int64_t{filters} + shape.depth()), kBlockBytes);
+  for_each_block(input, shape, 0.0f, block, workspace.float_rows,
+                 [&](int64_t first, int count, const float* rows) {
                    float* to = output + first * filters;
                    multiply(rows, count, shape.depth(), weights, to, filters);
                    for (int row = 0; row < count; ++row, to += filters)

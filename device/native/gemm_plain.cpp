@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <new>
+
 namespace edgekit {
 namespace {
 
@@ -31,59 +33,72 @@ void multiply(const Operand* rows, int row_count, int64_t row_stride, const Oper
 }
 
 // Many rows: for eight filters at one depth, their products are laid out as a sheet
-// [activation][8 filters], so that a look-up brings eight products at once.
+// [activation][8 filters], so that a look-up brings eight products at once. Products carry an
+// offset and are unsigned; a 32-bit word holds those of filters i (lower half) and i + 4. Words are
+// summed whole, and their upper halves again by themselves: the difference is the lower halves' sum.
+using Words = uint32_t __attribute__((vector_size(16)));
 constexpr int kSheetFilters = 8;
-constexpr int kSheetSteps = 8;      // sheets at a time: 32 KiB
+constexpr int kSheetSteps = 8;       // sheets at a time: 32 KiB
 constexpr int kRowsForSheets = 128;  // from here on they pay
 
-void build_sheet(const int16_t* by_weight, const int8_t* weights, int16_t* sheet) {
-  const int16_t* w[kSheetFilters];
+void build_sheet(const uint16_t* by_weight, const int8_t* weights, uint16_t* __restrict to) {
+  const uint16_t* w[kSheetFilters];
   for (int f = 0; f < kSheetFilters; ++f) w[f] = by_weight + static_cast<uint8_t>(weights[f]) * 256;
-  const int16_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
-  const int16_t *w4 = w[4], *w5 = w[5], *w6 = w[6], *w7 = w[7];
-  int16_t* __restrict to = sheet;
+  const uint16_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+  const uint16_t *w4 = w[4], *w5 = w[5], *w6 = w[6], *w7 = w[7];
   for (int a = 0; a < 256; ++a) {  // spelled out, so that compilers interleave whole vectors
     to[8 * a] = w0[a];
-    to[8 * a + 1] = w1[a];
-    to[8 * a + 2] = w2[a];
-    to[8 * a + 3] = w3[a];
-    to[8 * a + 4] = w4[a];
-    to[8 * a + 5] = w5[a];
-    to[8 * a + 6] = w6[a];
+    to[8 * a + 1] = w4[a];
+    to[8 * a + 2] = w1[a];
+    to[8 * a + 3] = w5[a];
+    to[8 * a + 4] = w2[a];
+    to[8 * a + 5] = w6[a];
+    to[8 * a + 6] = w3[a];
     to[8 * a + 7] = w7[a];
   }
 }
 
+void add_sheets(const uint16_t* sheets, int steps, const int8_t* a, Words* total) {
+  Words both = total[0];
+  Words upper = total[1];
+  for (int step = 0; step < steps; ++step, sheets += 256 * kSheetFilters) {
+    Words found;
+    memcpy(&found, sheets + static_cast<uint8_t>(a[step]) * kSheetFilters, sizeof found);
+    both += found;
+    upper += found >> 16;
+  }
+  total[0] = both;
+  total[1] = upper;
+}
+
 void lookup(const int8_t* rows, int row_count, int64_t row_stride, const Lookup& products,
             int filters, int depth, int32_t* sums, int64_t sums_stride) {
-  if (row_count < kRowsForSheets) {
+  if (row_count < kRowsForSheets || depth > kMostLookupSteps) {
     lookup_directly(rows, row_count, row_stride, products, filters, depth, sums, sums_stride);
     return;
   }
-  alignas(64) int16_t sheets[kSheetSteps][256 * kSheetFilters];
+  alignas(64) uint16_t sheets[kSheetSteps * 256 * kSheetFilters];
+  auto* totals = new Words[static_cast<size_t>(row_count) * 2];
   for (int first = 0; first < filters; first += kSheetFilters) {
-    const int width = filters - first < kSheetFilters ? filters - first : kSheetFilters;
+    memset(static_cast<void*>(totals), 0, static_cast<size_t>(row_count) * 2 * sizeof(Words));
     for (int start = 0; start < depth; start += kSheetSteps) {
       const int steps = depth - start < kSheetSteps ? depth - start : kSheetSteps;
       for (int step = 0; step < steps; ++step)
         build_sheet(products.by_weight,
-                    products.index + (start + step) * products.index_stride + first, sheets[step]);
-      for (int row = 0; row < row_count; ++row) {
-        const int8_t* a = rows + row * row_stride + start;
-        int32_t total[kSheetFilters] = {};
-        for (int step = 0; step < steps; ++step) {
-          const int16_t* found = sheets[step] + static_cast<uint8_t>(a[step]) * kSheetFilters;
-          for (int f = 0; f < kSheetFilters; ++f) total[f] += found[f];
-        }
-        int32_t* to = sums + row * sums_stride + first;
-        if (width == kSheetFilters && start > 0) {
-          for (int f = 0; f < kSheetFilters; ++f) to[f] += total[f];
-        } else {
-          for (int f = 0; f < width; ++f) to[f] = (start > 0 ? to[f] : 0) + total[f];
-        }
-      }
+                    products.index + (start + step) * products.index_stride + first,
+                    sheets + step * 256 * kSheetFilters);
+      for (int row = 0; row < row_count; ++row)
+        add_sheets(sheets, steps, rows + row * row_stride + start, totals + 2 * row);
+    }
+    const int width = filters - first < kSheetFilters ? filters - first : kSheetFilters;
+    const uint32_t offset = static_cast<uint32_t>(depth) * 32768;
+    for (int row = 0; row < row_count; ++row) {
+      const Words halves[2] = {totals[2 * row] - (totals[2 * row + 1] << 16) - offset,
+                               totals[2 * row + 1] - offset};
+      memcpy(sums + row * sums_stride + first, halves, static_cast<size_t>(width) * 4);
     }
   }
+  delete[] totals;
 }
 
 void depthwise(const int8_t* const* taps, int tap_count, int channels, const int16_t* pairs,
@@ -140,14 +155,14 @@ void lookup_directly(const int8_t* rows, int row_count, int64_t row_stride, cons
   }
 }
 
-extern const Variant kPlain = {
-    "plain",
-    {packed_count<int8_t>, pack<int8_t>, multiply<int8_t, int32_t>},
-    {packed_count<float>, pack<float>, multiply<float, float>},
-    lookup,
-    nullptr,
-    depthwise,
-    requantize,
-};
+Variant plain_variant() {
+  return {"plain",
+          {packed_count<int8_t>, pack<int8_t>, multiply<int8_t, int32_t>},
+          {packed_count<float>, pack<float>, multiply<float, float>},
+          lookup,
+          nullptr,
+          depthwise,
+          requantize};
+}
 
 }  // namespace edgekit

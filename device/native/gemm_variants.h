@@ -17,25 +17,25 @@ struct MatrixKernel {
                    int filters, int depth, bool has_minimum, Sum* sums, int64_t sums_stride);
 };
 
-// Looked-up products that fit 16 bits, in both orders. `index` holds the weights
-// [depth][index_stride], at least `filters` of them a line, the lines readable in whole 16s.
+// Looked-up products that fit 16 bits, in both orders, and the weights of up to kLookupBlock filters
+// [depth][index_stride], the stride a multiple of 64.
+constexpr int kLookupBlock = 256;
+constexpr int kMostLookupSteps = 65536;  // 16-bit products fit a 32-bit sum that often
 struct Lookup {
   const int8_t* index;
   int64_t index_stride;
-  const int16_t* by_weight;      // [weight][activation]
+  const uint16_t* by_weight;     // [weight][activation], with an offset of 32768
   const int16_t* by_activation;  // [activation][weight]
 };
 using LookupKernel = void (*)(const int8_t* rows, int row_count, int64_t row_stride,
                               const Lookup& products, int filters, int depth, int32_t* sums,
                               int64_t sums_stride);
 
-// Looked-up products by byte permutation, 64 outputs at a time: `vectors` * 64 outputs' operands
-// stand side by side in `index` [steps][index_stride]; at each step selectors[step] names the
+// Looked-up products by byte permutation, 64 outputs at a time: the operands of `vectors` * 64
+// outputs (kLookupBlock at most) stand side by side in `index` [steps][vectors * 64]; at each step selectors[step] names the
 // table's plane (512 bytes: 256 low bytes, then 256 high bytes). Adds to sums[vectors * 64].
-constexpr int kPermuteVectors = 4;
-using PermuteKernel = void (*)(const int8_t* index, int64_t index_stride, int vectors,
-                               const int8_t* selectors, int steps, const uint8_t* planes,
-                               int32_t* sums);
+using PermuteKernel = void (*)(const int8_t* index, int vectors, const int8_t* selectors,
+                               int steps, const uint8_t* planes, int32_t* sums);
 
 using DepthwiseKernel = void (*)(const int8_t* const* taps, int tap_count, int channels,
                                  const int16_t* pairs, int32_t* sums);
@@ -56,14 +56,14 @@ struct Variant {
   RequantizeKernel requantize;
 };
 
-extern const Variant kPlain;
+Variant plain_variant();
 #if defined(__x86_64__)
-extern const Variant kAvx2;
-Variant avx512_vnni();
-Variant avx512_vbmi();
+Variant avx2_variant();
+Variant avx512_vnni_variant();
+Variant avx512_vbmi_variant();
 #elif defined(__aarch64__)
-extern const Variant kNeon;
-extern const Variant kNeonDot;
+Variant neon_variant();
+Variant neon_dot_variant();
 #endif
 
 // Products looked up for few rows, where sheets (see gemm_plain.cpp) do not pay.

@@ -53,7 +53,7 @@ struct Shape {
 };
 
 Shape draw_shape(int most_depth) {
-  Shape s{draw(1, draw(0, 3) ? 20 : 150), draw(1, draw(0, 3) ? 70 : 300), draw(1, most_depth), 0, 0};
+  Shape s{draw(1, draw(0, 3) ? 20 : draw(0, 3) ? 300 : 600), draw(1, draw(0, 3) ? 70 : 300), draw(1, most_depth), 0, 0};
   s.row_stride = s.depth + draw(0, 3);
   s.sums_stride = s.filters + draw(0, 3);
   return s;

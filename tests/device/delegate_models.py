@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,8 @@ from edgekit_device.errors import DelegateUnavailableError
 from edgekit_device.runtime import choose, import_interpreter, installed
 
 RUNTIME = choose("auto", installed())
+# Fewer where every access to memory is checked.
+EXAMPLES = int(os.environ.get("EDGEKIT_EXAMPLES", "60"))
 Random = np.random.Generator
 
 

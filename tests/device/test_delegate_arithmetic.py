@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from delegate_models import OPERATORS, RUNTIME, need_delegate, reference, run
+from delegate_models import EXAMPLES, OPERATORS, RUNTIME, need_delegate, reference, run
 from delegate_models import invoke as invoke_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,7 +40,7 @@ ARITHMETICS = st.builds(
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32 - 1), arithmetic=ARITHMETICS)
 def test_sums_and_counts_are_those_of_the_definition(
     name: str, seed: int, arithmetic: Arithmetic

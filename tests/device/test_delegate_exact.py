@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from delegate_models import OPERATORS, invoke, need_delegate, reference, run
+from delegate_models import EXAMPLES, OPERATORS, invoke, need_delegate, reference, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_file import ModelFile, TensorSpec
@@ -19,7 +19,7 @@ def _delegate() -> None:
 
 
 @pytest.mark.parametrize("make", OPERATORS.values(), ids=OPERATORS)
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_an_operator_gives_the_reference_kernels_codes(make: Callable, seed: int) -> None:
     model, inputs = make(np.random.default_rng(seed))
