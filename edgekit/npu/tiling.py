@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.npu.dataflow import compute_cycles, fold_overhead, folds, spread
+from edgekit.npu.dataflow import compute_cycles, fold_overhead, folds
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import (
     BUFFER,
@@ -179,12 +179,14 @@ class Judged:
 
 
 def least_cycles(share: Loops, profile: NpuProfile, dataflow: str) -> int:
-    """No tiling of one core's share computes in less: the whole of it as one tile."""
-    array, gemm = profile.array, share.gemm
-    over_rows, over_columns, _ = spread(gemm, dataflow)
-    packed = min(array.rows // over_rows, array.columns // over_columns, share.groups)
-    times = share.n * folds(share.groups, max(1, packed))
-    return int(times * (compute_cycles(gemm, array.rows, array.columns, dataflow) + 1) - 1)
+    """No tiling of one core's share computes in less: the whole of it as one tile.
+
+    Of several groups, smaller tiles may stand side by side better: there, with every PE busy.
+    """
+    array = profile.array
+    if share.groups > 1:
+        return share.macs // array.elements - 1
+    return share.n * (compute_cycles(share.gemm, array.rows, array.columns, dataflow) + 1) - 1
 
 
 def judge(whole: Loops, share: Loops, profile: NpuProfile, dataflow: str, tilings: Grid) -> Judged:

@@ -96,7 +96,10 @@ class Loops:
     @property
     def input_elements(self) -> int:
         """Elements of the input that any output needs, without padding."""
-        return int(self.n * self.groups * self.c * self.span(0, 1) * self.span(1, 1))
+        # A stride above the kernel's reach leaves rows out: as if each output were its own tile.
+        rows = min(self.span(0, 1), self.span(0, self.p))
+        columns = min(self.span(1, 1), self.span(1, self.q))
+        return int(self.n * self.groups * self.c * rows * columns)
 
     @property
     def output_elements(self) -> int:
