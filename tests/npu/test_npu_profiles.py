@@ -88,7 +88,7 @@ def test_multipliers_of_ones_own_need_a_source(npu_file: Callable[..., str]) -> 
         ('zero_skipping = "skip"', 'zero_skipping = "x"', "array.zero_skipping", "one of none"),
         ("skip_efficiency = 0.61", "skip_efficiency = 2", "array.skip_efficiency", "from 0 to 1"),
         ('zero_skipping = "skip"', 'zero_skipping = "gate"', "array.skip_efficiency", "not a key"),
-        ("double_buffered = true", "double_buffered = 1", "buffer.double_buffered", "true or false"),
+        ("double_buffered = true", "double_buffered = 1", "buffer.double_buffered", "true or"),
         ("bytes = 131_072", "bytes = 1", "buffer.bytes", "from 256"),
         ("multiply_j = 0.0284e-12", "multiply_j = 0.0284", "array.multiply_j", "from 0 to 1e-06"),
         ("latency = [", "latency = [1.1, ", "error.latency", "two factors"),

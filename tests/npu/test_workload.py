@@ -45,9 +45,7 @@ def test_a_convolution_as_loops_and_as_a_matrix_product(products: dict[str, Laye
         ("dense", 7 * 96, 1),
     ],
 )
-def test_the_other_products(
-    products: dict[str, Layer], name: str, macs: int, groups: int
-) -> None:
+def test_the_other_products(products: dict[str, Layer], name: str, macs: int, groups: int) -> None:
     loops = products[name].loops
     assert loops is not None
     assert (products[name].macs, loops.groups) == (macs, groups)
@@ -117,7 +115,7 @@ def test_shapes_that_contradict_the_operator_are_refused(tmp_path: Path) -> None
 def test_what_is_no_tflite_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     path.write_text("hello, this is no model")
-    with pytest.raises(ExportError, match="is no .tflite file"):
+    with pytest.raises(ExportError, match=r"is no \.tflite file"):
         read_workload(path)
 
 
