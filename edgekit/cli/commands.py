@@ -135,7 +135,7 @@ def estimate(options: argparse.Namespace) -> int:
     """`edgekit estimate`."""
     from dataclasses import replace
 
-    from edgekit.npu.estimate import estimate as run
+    from edgekit.npu.estimating import estimate as run
     from edgekit.npu.files import estimate_json, write_estimate
     from edgekit.npu.profile import load_npu
     from edgekit.npu.workload import read_workload

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.npu.cost import DRAM, PARTS, SHARED
-from edgekit.npu.estimate import Estimate, LayerEstimate, NotEstimated
+from edgekit.npu.estimating import Estimate, LayerEstimate, NotEstimated
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import BUFFER
 from edgekit.report.format import (

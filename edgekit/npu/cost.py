@@ -113,7 +113,8 @@ def cost_of(
     array, bits = profile.array, activity.bits
     serial = min(1.0, bits.inputs / array.activation_bits) if array.bit_scaling == "serial" else 1.0
     skipped = 0.0 if array.zero_skipping == "none" else activity.skipped
-    pace = serial * (1 - array.skip_efficiency * skipped)
+    saved = array.skip_efficiency * skipped if array.zero_skipping == "skip" else 0.0
+    pace = serial * (1 - saved)
     compute = schedule.compute_cycles * (1 - schedule.streamed * (1 - pace))
     moved = _bytes(schedule.traffic, homes, bits, skipped)
     dram_read, dram_written = moved.get(DRAM, (0.0, 0.0))
@@ -144,8 +145,8 @@ def vector_cost(
         raise ValueError(f"{profile.name} has no vector unit")
     constants, inputs, outputs = moved
     traffic = (
-        Traffic(HOME, WEIGHTS, constants, 0),
-        Traffic(HOME, INPUTS, inputs, 0),
+        Traffic(HOME, WEIGHTS, constants, 0, constants),
+        Traffic(HOME, INPUTS, inputs, 0, inputs),
         Traffic(HOME, OUTPUTS, 0, outputs),
         Traffic(BUFFER, WEIGHTS, constants, constants),
         Traffic(BUFFER, INPUTS, inputs, inputs),

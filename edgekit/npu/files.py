@@ -11,7 +11,7 @@ from typing import Any
 
 from edgekit.disk import storing, write_whole
 from edgekit.npu.cost import MEMORIES, PARTS
-from edgekit.npu.estimate import Estimate
+from edgekit.npu.estimating import Estimate
 from edgekit.npu.profile import NpuProfile
 from edgekit_device.number import Number
 

@@ -111,8 +111,8 @@ def _on_vector(loops: Loops, profile: NpuProfile) -> Schedule | None:
     macs, weights = loops.macs, loops.weight_elements
     inputs, outputs = loops.input_elements, loops.output_elements
     traffic = (
-        Traffic(HOME, WEIGHTS, weights, 0),
-        Traffic(HOME, INPUTS, inputs, 0),
+        Traffic(HOME, WEIGHTS, weights, 0, weights),
+        Traffic(HOME, INPUTS, inputs, 0, inputs),
         Traffic(HOME, OUTPUTS, 0, outputs),
         Traffic(BUFFER, WEIGHTS, weights * loops.p * loops.n, weights),
         Traffic(BUFFER, INPUTS, macs, inputs),

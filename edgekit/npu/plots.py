@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgekit.npu.cost import DRAM, SHARED
-from edgekit.npu.estimate import Estimate, LayerEstimate
+from edgekit.npu.estimating import Estimate, LayerEstimate
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import BUFFER, REGISTERS
 from edgekit.report.figures import (

@@ -70,12 +70,13 @@ def of_nest(nest: Sequence[Level], loops: Loops) -> Schedule:
     """
     counted = count(nest, loops.strides, loops.dilations)
     times = loops.groups
+    once = {WEIGHTS: loops.weight_elements, INPUTS: loops.input_elements}
     traffic, network = [], 0.0
     for (name, tensor), seen in counted.accesses.items():
         level = {"dram": HOME, "buffer": BUFFER}.get(name, REGISTERS)
         reads, writes = seen.reads * times, (seen.fills + seen.updates) * times
         if tensor != OUTPUTS:
-            traffic.append(Traffic(level, tensor, reads, writes))
+            traffic.append(Traffic(level, tensor, reads, writes, once[tensor]))
             if level == REGISTERS:
                 network += seen.fills * times
         elif level == REGISTERS:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edgekit.npu.cost import DRAM, Activity, Cost, Homes, cost_of
 from edgekit.npu.dataflow import Gemm, compute_cycles, mapping_efficiency
-from edgekit.npu.estimate import estimate
+from edgekit.npu.estimating import estimate
 from edgekit.npu.mapping import cheapest, total_j
 from edgekit.npu.nest import TENSORS, Counts, Level, Loop, count
 from edgekit.npu.networks import (
