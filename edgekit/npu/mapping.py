@@ -109,15 +109,15 @@ def _on_vector(loops: Loops, profile: NpuProfile) -> Schedule | None:
     if vector is None or not vector.multiply_accumulates or loops.groups == 1 or loops.c > 1:
         return None
     macs, weights = loops.macs, loops.weight_elements
-    inputs, outputs = loops.input_elements, loops.output_elements
+    inputs, outputs, rows = loops.input_elements, loops.output_elements, loops.p * loops.n
     traffic = (
-        Traffic(HOME, WEIGHTS, weights, 0, weights),
-        Traffic(HOME, INPUTS, inputs, 0, inputs),
-        Traffic(HOME, OUTPUTS, 0, outputs),
-        Traffic(BUFFER, WEIGHTS, weights * loops.p * loops.n, weights),
+        Traffic(HOME, WEIGHTS, weights, 0, weights, 1),
+        Traffic(HOME, INPUTS, inputs, 0, inputs, rows),
+        Traffic(HOME, OUTPUTS, 0, outputs, outputs, rows),
+        Traffic(BUFFER, WEIGHTS, weights * rows, weights),
         Traffic(BUFFER, INPUTS, macs, inputs),
         Traffic(BUFFER, OUTPUTS, outputs, outputs),
-        Traffic(REGISTERS, WEIGHTS, macs, weights * loops.p * loops.n),
+        Traffic(REGISTERS, WEIGHTS, macs, weights * rows),
         Traffic(REGISTERS, INPUTS, macs, macs),
         Traffic(REGISTERS, SUMS, macs, macs),
     )
@@ -128,7 +128,7 @@ def _on_vector(loops: Loops, profile: NpuProfile) -> Schedule | None:
         mapping=f"{lanes} lanes, row by row",
         compute_cycles=macs / lanes,
         streamed=0.0,
-        tiles=loops.p * loops.n,
+        tiles=rows,
         traffic=traffic,
         network_elements=0.0,
     )

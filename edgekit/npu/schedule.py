@@ -30,7 +30,8 @@ class Bits:
 class Traffic:
     """Elements of one kind that all instances of one level read and write.
 
-    `once` are those that a home must give at least, however often they are read.
+    `once` are those that a home must give at least, however often they are read; in `transfers`
+    each core asks the home for them, one after another.
     """
 
     level: str
@@ -38,6 +39,7 @@ class Traffic:
     reads: float
     writes: float
     once: float = 0.0
+    transfers: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -138,11 +138,12 @@ class Judged:
     traffic: dict[tuple[str, str], tuple[Values, Values]]
     network_elements: Values
     once: dict[str, int]
+    transfers: dict[str, Values]
 
     def schedule(self, dataflow: str, cores: int) -> Schedule:
         """All of them at once: a schedule whose numbers are arrays."""
         moved = tuple(
-            Traffic(level, kind, reads, writes, self.once.get(kind, 0))
+            Traffic(level, kind, reads, writes, self.once.get(kind, 0), self.transfers[kind])
             for (level, kind), (reads, writes) in self.traffic.items()
         )
         return Schedule(
@@ -170,7 +171,14 @@ class Judged:
             streamed=at(self.streamed),
             tiles=int(at(self.tiles)),
             traffic=tuple(
-                Traffic(level, kind, at(reads), at(writes), self.once.get(kind, 0))
+                Traffic(
+                    level,
+                    kind,
+                    at(reads),
+                    at(writes),
+                    self.once.get(kind, 0),
+                    at(self.transfers[kind]),
+                )
                 for (level, kind), (reads, writes) in self.traffic.items()
             ),
             network_elements=at(self.network_elements),
@@ -197,7 +205,7 @@ def judge(whole: Loops, share: Loops, profile: NpuProfile, dataflow: str, tiling
         FILTERS: folds(share.m, tilings.filters),
         CHANNELS: folds(share.c, tilings.channels),
     }
-    group_steps = folds(share.groups, tilings.groups)
+    groups = folds(share.groups, tilings.groups) * share.n
     # Whether a loop over tiles goes on inside this one: what does not depend on it comes again.
     again = {name: _goes_on(name, steps, tilings.order) for name in steps}
     repeats = {name: np.where(again[name], steps[name], 1) for name in steps}
@@ -256,10 +264,16 @@ def judge(whole: Loops, share: Loops, profile: NpuProfile, dataflow: str, tiling
     return Judged(
         compute_cycles=compute,
         streamed=streamed_cycles / np.maximum(compute, 1),
-        tiles=steps[PIXELS] * steps[FILTERS] * steps[CHANNELS] * group_steps * share.n,
+        tiles=steps[PIXELS] * steps[FILTERS] * steps[CHANNELS] * groups,
         traffic=traffic,
         network_elements=taken_weights + taken_inputs + given,
         once={WEIGHTS: whole.weight_elements, INPUTS: whole.input_elements},
+        transfers={
+            WEIGHTS: groups * steps[FILTERS] * steps[CHANNELS] * repeats[PIXELS],
+            INPUTS: groups * steps[PIXELS] * steps[CHANNELS] * repeats[FILTERS],
+            OUTPUTS: groups * steps[PIXELS] * steps[FILTERS],
+            SUMS: groups * steps[PIXELS] * steps[FILTERS] * (repeats[CHANNELS] - 1),
+        },
     )
 
 
