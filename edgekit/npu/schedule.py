@@ -75,7 +75,8 @@ class Schedule:
 
     Of `compute_cycles` the share `streamed` passes operands, and shrinks with bits and zeros; the
     rest fills and drains the array. `tiles` are those of one core, `network_elements` go between
-    buffer and array. `tiling` is there where the array is systolic.
+    buffer and array. `tiling` is there where the array is systolic. Where many tilings are judged
+    at once, the numbers are NumPy arrays.
     """
 
     dataflow: str

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from edgekit.errors import NpuError
 from edgekit.npu.cost import Activity, Homes, cost_of
 from edgekit.npu.dataflow import compute_cycles
+from edgekit.npu.judging import judge, least_cycles
 from edgekit.npu.mapping import cheapest, evaluate, total_j
 from edgekit.npu.nest import TENSORS, Level, Loop, count
 from edgekit.npu.networks import mobilenet_v2, scale_sim_alexnet
 from edgekit.npu.profile import NpuProfile, load_npu
 from edgekit.npu.schedule import BUFFER, HOME, INPUTS, OUTPUTS, SUMS, WEIGHTS, Bits, Tiling
-from edgekit.npu.tiling import ORDERS, grid, judge, least_cycles, shares
+from edgekit.npu.tiling import ORDERS, grid, shares
 from edgekit.npu.workload import Loops
 
 BITS = Bits(8, 8, 8, 32)
@@ -94,14 +95,14 @@ def test_every_tiling_does_the_work_and_moves_what_it_must(
         assert np.all((judged.compute_cycles + 1) * elements >= layer.macs)
         assert np.all(judged.compute_cycles >= least_cycles(share, profile, flow))
         assert np.all((judged.streamed > 0) & (judged.streamed <= 1.5))
+        moved = {(x.level, x.kind): x for x in judged.traffic}
         for level in (HOME, BUFFER):
-            reads = judged.traffic[level, WEIGHTS][0]
-            assert np.all(reads >= layer.weight_elements)
-            assert np.all(judged.traffic[level, INPUTS][0] >= layer.input_elements)
-            assert np.all(np.asarray(judged.traffic[level, OUTPUTS][1]) >= layer.output_elements)
-        sums = judged.traffic[BUFFER, SUMS]
-        assert np.all(sums[0] >= 0)
-        assert np.all(sums[1] >= 0)
+            assert np.all(moved[level, WEIGHTS].reads >= layer.weight_elements)
+            assert np.all(moved[level, INPUTS].reads >= layer.input_elements)
+            assert np.all(moved[level, OUTPUTS].writes >= layer.output_elements)
+        assert np.all(moved[BUFFER, SUMS].reads >= 0)
+        assert np.all(moved[BUFFER, SUMS].writes >= 0)
+        assert all(np.all(entry.transfers >= 0) for entry in judged.traffic)
 
 
 @settings(max_examples=30)
@@ -152,7 +153,7 @@ def test_the_choice_is_the_fastest_of_all_tilings(nepu: NpuProfile) -> None:
     for split, cores, share in shares(layer, nepu.cores):
         tilings = grid(share, nepu, split, cores, BITS)
         for flow in nepu.array.dataflows:
-            many = judge(layer, share, nepu, flow, tilings).schedule(flow, cores)
+            many = judge(layer, share, nepu, flow, tilings)
             cost = cost_of(nepu, many, layer.macs, Homes(), Activity(BITS))
             assert float(chosen.latency_cycles) <= np.min(cost.latency_cycles)
             seen += len(tilings.rows)
