@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tflite_files import CONV, File, every_product, odd_ones
 
 from edgekit.errors import NpuError
+from edgekit.npu import estimate, load_npu
 from edgekit.npu.dataflow import Gemm
 from edgekit.npu.networks import alexnet, mobilenet_v1, mobilenet_v2, resnet50, vgg16
 from edgekit.npu.workload import Layer, Loops, read_workload
-from edgekit_converters.errors import ExportError
+from edgekit_converters.errors import ConverterError, ExportError
 
+NEPU = load_npu("nepu-v1")
 DEVICE_MODELS = Path(__file__).parents[1] / "device" / "models"
 
 
@@ -144,3 +148,26 @@ def test_published_networks_have_their_published_size(
 ) -> None:
     assert sum(loops.macs for _, loops in network) == macs
     assert sum(loops.weight_elements for _, loops in network) == weights
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    flips=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6
+    )
+)
+def test_a_flipped_file_is_estimated_or_refused(
+    flips: list[tuple[float, int]], tmp_path: Path
+) -> None:
+    path = every_product(tmp_path)
+    content = bytearray(path.read_bytes())
+    for place, value in flips:
+        content[8 + int(place * (len(content) - 8))] = value
+    path.write_bytes(content)
+    try:
+        workload = read_workload(path)
+    except (ConverterError, NpuError):
+        return
+    found = estimate(workload, NEPU)
+    assert len(found.layers) + len(found.not_estimated) == len(workload.layers)
+    assert found.cycles >= 0
