@@ -58,16 +58,10 @@ def _mobilenet_v2() -> bytes:
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
-    model = keras.applications.MobileNetV2(weights=None)
+    image = keras.Input((224, 224, 3), batch_size=1)
+    model = keras.applications.MobileNetV2(weights=None, input_tensor=image)
     rng = np.random.default_rng(0)
-
-    @tf.function(input_signature=[tf.TensorSpec((1, 224, 224, 3), tf.float32)])
-    def call(image: object) -> object:
-        return model(image, training=False)
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [call.get_concrete_function()], model
-    )
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     images = [[rng.random((1, 224, 224, 3), dtype=np.float32)] for _ in range(2)]
     converter.representative_dataset = lambda: iter(images)

@@ -141,7 +141,7 @@ def estimate(options: argparse.Namespace) -> int:
     """`edgekit estimate`."""
     from dataclasses import replace
 
-    from edgekit.npu.estimate import estimate as run
+    from edgekit.npu.estimating import estimate as run
     from edgekit.npu.files import estimate_json, write_estimate
     from edgekit.npu.target import load_target
     from edgekit.npu.workload import read_workload

@@ -10,7 +10,7 @@ from typing import Any
 from edgekit.cli.estimation import print_estimate
 from edgekit.errors import EdgeKitError
 from edgekit.npu.emulation import cost_of_emulation, emulate_file
-from edgekit.npu.estimate import Estimate
+from edgekit.npu.estimating import Estimate
 from edgekit.npu.files import estimate_json
 from edgekit.npu.target import Npu
 from edgekit.progress import Listener

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.npu.cost import DRAM, PARTS, SHARED
-from edgekit.npu.estimate import Estimate, LayerEstimate, NotEstimated
+from edgekit.npu.estimating import Estimate, LayerEstimate, NotEstimated
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import BUFFER
 from edgekit.report.format import (
@@ -104,10 +104,11 @@ def _totals(estimate: Estimate, profile: NpuProfile) -> list[str]:
         for name, (read, written) in estimate.bytes.items()
     ]
     lines.append(f"Traffic: {'; '.join(traffic)}")
+    sums = min(precision.accumulator_bits, profile.array.accumulator_bits)
     skipping = "products counted by the delegate" if estimate.with_events else _static(estimate)
     lines.append(
         f"Arithmetic: weights {precision.weight_bits} bits, activations "
-        f"{precision.activation_bits}, sums {precision.accumulator_bits}, multiplier "
+        f"{precision.activation_bits}, sums {sums}, multiplier "
         f"{precision.multiplier}; zeros skipped: {skipping}"
     )
     lines.append(

@@ -14,7 +14,7 @@ from edgekit.evaluate import accuracy, accuracy_change
 from edgekit.exporting import Optimized
 from edgekit.npu.cost import DRAM
 from edgekit.npu.emulation import cost_of_emulation, emulate_file
-from edgekit.npu.estimate import Estimate
+from edgekit.npu.estimating import Estimate
 from edgekit.npu.outcome import NpuLayer, NpuOutcome, failed
 from edgekit.npu.target import Npu
 from edgekit.progress import Listener, Step

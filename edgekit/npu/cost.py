@@ -113,12 +113,12 @@ def cost_of(
     array, bits = profile.array, activity.bits
     serial = min(1.0, bits.inputs / array.activation_bits) if array.bit_scaling == "serial" else 1.0
     skipped = 0.0 if array.zero_skipping == "none" else activity.skipped
-    pace = serial * (1 - array.skip_efficiency * skipped)
+    saved = array.skip_efficiency * skipped if array.zero_skipping == "skip" else 0.0
+    pace = serial * (1 - saved)
     compute = schedule.compute_cycles * (1 - schedule.streamed * (1 - pace))
-    moved = _bytes(schedule.traffic, homes, bits, skipped)
-    dram_read, dram_written = moved.get(DRAM, (0.0, 0.0))
-    moved[DRAM] = (dram_read + bias_bytes, dram_written)
-    energy = {name: _energy(memory, moved.get(name)) for name, memory in _memories(profile)}
+    moved = _move(schedule.traffic, homes, bits, skipped)
+    moved.add(DRAM, bias_bytes, 0.0)
+    energy = {name: _energy(memory, moved.bytes.get(name)) for name, memory in _memories(profile)}
     energy[REGISTERS] = sum(
         _energy(getattr(profile.registers, "outputs" if kind == SUMS else kind), pair)
         for kind, pair in _register_bytes(schedule.traffic, bits, skipped).items()
@@ -143,20 +143,20 @@ def vector_cost(
     if profile.vector is None:
         raise ValueError(f"{profile.name} has no vector unit")
     constants, inputs, outputs = moved
+    room = (profile.buffer.bytes or 0) * profile.cores / (2 if profile.double_buffered else 1)
+    tiles = max(1, round(sum(moved) / room + 0.5))
     traffic = (
-        Traffic(HOME, WEIGHTS, constants, 0),
-        Traffic(HOME, INPUTS, inputs, 0),
-        Traffic(HOME, OUTPUTS, 0, outputs),
+        Traffic(HOME, WEIGHTS, constants, 0, constants, 1),
+        Traffic(HOME, INPUTS, inputs, 0, inputs, tiles),
+        Traffic(HOME, OUTPUTS, 0, outputs, outputs, tiles),
         Traffic(BUFFER, WEIGHTS, constants, constants),
         Traffic(BUFFER, INPUTS, inputs, inputs),
         Traffic(BUFFER, OUTPUTS, outputs, outputs),
     )
-    found = _bytes(traffic, homes, Bits(8, 8, 8, 8), 0.0)
-    energy = {name: _energy(memory, found.get(name)) for name, memory in _memories(profile)}
+    found = _move(traffic, homes, Bits(8, 8, 8, 8), 0.0)
+    energy = {name: _energy(memory, found.bytes.get(name)) for name, memory in _memories(profile)}
     energy["vector"] = operations * profile.vector.operation_j
     compute = operations / (profile.vector.operations_per_cycle * profile.cores)
-    room = (profile.buffer.bytes or 0) * profile.cores / (2 if profile.double_buffered else 1)
-    tiles = max(1, round(sum(moved) / room + 0.5))
     return _finish(profile, profile.cores, compute, tiles, found, energy, 0.0)
 
 
@@ -165,16 +165,16 @@ def _finish(
     cores: int,
     compute: Any,
     tiles: Any,
-    moved: Mapping[str, tuple[float, float]],
+    moved: _Moved,
     energy: dict[str, Any],
     products: Any,
 ) -> Cost:
     cycles: dict[str, Any] = {}
     for name, memory in _memories(profile):
-        # Every core has a buffer of its own, and a tile's transfers wait for one another.
+        # Every core has a buffer of its own.
         instances = cores if name == BUFFER else 1
-        amount = sum(moved.get(name, (0.0, 0.0)))
-        seconds = np.where(amount, tiles * memory.latency_s, 0.0)
+        amount = sum(moved.bytes.get(name, (0.0, 0.0)))
+        seconds = np.where(amount, moved.transfers.get(name, 0.0) * memory.latency_s, 0.0)
         if memory.bandwidth_bytes_per_s is not None:
             seconds = seconds + amount / memory.bandwidth_bytes_per_s / instances
         if memory.bandwidth_bytes_per_s is not None or memory.latency_s:
@@ -195,7 +195,7 @@ def _finish(
         memory_cycles=cycles,
         fill_cycles=fill,
         latency_cycles=latency,
-        bytes=dict(moved),
+        bytes=moved.bytes,
         mac_j=products,
         energy_j=energy,
     )
@@ -206,30 +206,40 @@ def _memories(profile: NpuProfile) -> list[tuple[str, Memory]]:
     return [*found, (SHARED, profile.shared)] if profile.shared else found
 
 
-def _bytes(
-    traffic: tuple[Traffic, ...], homes: Homes, bits: Bits, skipped: float
-) -> dict[str, tuple[float, float]]:
-    """(read, written) bytes of each memory."""
-    moved: dict[str, tuple[Any, Any]] = {}
+@dataclass(frozen=True)
+class _Moved:
+    """What each memory moves: (read, written) bytes, and transfers that wait for one another.
 
-    def add(place: str, reads: Any, writes: Any) -> None:
-        before = moved.get(place, (0.0, 0.0))
-        moved[place] = before[0] + reads, before[1] + writes
+    Transfers of one kind do; those of another go on beside them.
+    """
 
+    bytes: dict[str, tuple[Any, Any]]
+    transfers: dict[str, Any]
+
+    def add(self, place: str, reads: Any, writes: Any, transfers: Any = 0.0) -> None:
+        before = self.bytes.get(place, (0.0, 0.0))
+        self.bytes[place] = before[0] + reads, before[1] + writes
+        self.transfers[place] = np.maximum(self.transfers.get(place, 0.0), transfers)
+
+
+def _move(traffic: tuple[Traffic, ...], homes: Homes, bits: Bits, skipped: float) -> _Moved:
+    moved = _Moved({}, {})
     for found in traffic:
         each = bits.of(found.kind) / 8 * _share(found, skipped)
         reads, writes = found.reads * each, found.writes * each
         if found.level != HOME:
-            add(found.level, reads, writes)
+            moved.add(found.level, reads, writes)
             continue
         for place, part in homes.shares(found.kind).items():
             if place == DRAM and found.kind in homes.staged:
                 once = found.once * each * part
                 again = reads * part > once
-                add(DRAM, np.where(again, once, reads * part), 0.0)
-                add(SHARED, np.where(again, reads * part, 0.0), np.where(again, once, 0.0))
+                fewer = found.transfers * once / np.maximum(reads * part, 1e-9)
+                moved.add(DRAM, np.where(again, once, reads * part), 0.0, fewer)
+                held = np.where(again, once, 0.0)
+                moved.add(SHARED, np.where(again, reads * part, 0.0), held, found.transfers)
             else:
-                add(place, reads * part, writes * part)
+                moved.add(place, reads * part, writes * part, found.transfers)
     return moved
 
 

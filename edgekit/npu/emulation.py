@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import NpuError
-from edgekit.npu.estimate import Estimate, Events, estimate
+from edgekit.npu.estimating import Estimate, Events, estimate
 from edgekit.npu.target import Npu
 from edgekit.npu.workload import read_workload
 from edgekit.progress import Listener, Step, silent

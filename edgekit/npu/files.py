@@ -11,8 +11,7 @@ from typing import Any
 
 from edgekit.disk import storing, write_whole
 from edgekit.npu.cost import MEMORIES, PARTS
-from edgekit.npu.estimate import Estimate
-from edgekit.npu.plots import plots
+from edgekit.npu.estimating import Estimate
 from edgekit.npu.profile import NpuProfile
 from edgekit_device.number import Number
 
@@ -58,6 +57,9 @@ def write_estimate(estimate: Estimate, profile: NpuProfile, folder: Path) -> tup
     Raises:
         DiskError: the folder cannot be written.
     """
+    # matplotlib is waited for by those only who want its pictures.
+    from edgekit.npu.plots import plots
+
     texts = {
         "estimate.json": json.dumps(estimate_json(estimate), indent=1) + "\n",
         "layers.csv": layers_csv(estimate),

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.errors import NpuError
 from edgekit.npu.cost import Activity, Cost, Homes, cost_of
+from edgekit.npu.judging import chosen, judge, least_cycles
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.rowstationary import row_stationary
 from edgekit.npu.schedule import (
@@ -23,7 +24,7 @@ from edgekit.npu.schedule import (
     Tiling,
     Traffic,
 )
-from edgekit.npu.tiling import Grid, grid, judge, least_cycles, one, shares
+from edgekit.npu.tiling import Grid, grid, one, shares
 from edgekit.npu.workload import Loops
 
 VECTOR = "vector"
@@ -51,11 +52,11 @@ def cheapest(loops: Loops, profile: NpuProfile, homes: Homes, bits: Bits) -> Sch
         if not tilings.rows.size:
             continue
         judged = judge(loops, share, profile, dataflow, tilings)
-        cost = cost_of(profile, judged.schedule(dataflow, cores), loops.macs, homes, Activity(bits))
+        cost = cost_of(profile, judged, loops.macs, homes, Activity(bits))
         place = _least(cost.latency_cycles, total_j(cost))
         rank = float(np.take(cost.latency_cycles, place)), float(total_j(cost)[place])
         if best is None or rank < best[0]:
-            best = rank, judged.chosen(dataflow, place, tilings.tiling(place))
+            best = rank, chosen(judged, place, tilings.tiling(place))
     on_vector = _on_vector(loops, profile)
     if on_vector is not None:
         cost = cost_of(profile, on_vector, loops.macs, homes, Activity(bits))
@@ -89,7 +90,7 @@ def evaluate(loops: Loops, profile: NpuProfile, dataflow: str, tiling: Tiling) -
     for split, cores, share in shares(loops, tiling.cores):
         if (split, cores) == (tiling.split, tiling.cores):
             judged = judge(loops, share, profile, dataflow, one(tiling))
-            return judged.chosen(dataflow, 0, tiling)
+            return chosen(judged, 0, tiling)
     raise NpuError(f"{tiling.cores} cores cannot share this layer by {tiling.split}.")
 
 
@@ -109,15 +110,15 @@ def _on_vector(loops: Loops, profile: NpuProfile) -> Schedule | None:
     if vector is None or not vector.multiply_accumulates or loops.groups == 1 or loops.c > 1:
         return None
     macs, weights = loops.macs, loops.weight_elements
-    inputs, outputs = loops.input_elements, loops.output_elements
+    inputs, outputs, rows = loops.input_elements, loops.output_elements, loops.p * loops.n
     traffic = (
-        Traffic(HOME, WEIGHTS, weights, 0),
-        Traffic(HOME, INPUTS, inputs, 0),
-        Traffic(HOME, OUTPUTS, 0, outputs),
-        Traffic(BUFFER, WEIGHTS, weights * loops.p * loops.n, weights),
+        Traffic(HOME, WEIGHTS, weights, 0, weights, 1),
+        Traffic(HOME, INPUTS, inputs, 0, inputs, rows),
+        Traffic(HOME, OUTPUTS, 0, outputs, outputs, rows),
+        Traffic(BUFFER, WEIGHTS, weights * rows, weights),
         Traffic(BUFFER, INPUTS, macs, inputs),
         Traffic(BUFFER, OUTPUTS, outputs, outputs),
-        Traffic(REGISTERS, WEIGHTS, macs, weights * loops.p * loops.n),
+        Traffic(REGISTERS, WEIGHTS, macs, weights * rows),
         Traffic(REGISTERS, INPUTS, macs, macs),
         Traffic(REGISTERS, SUMS, macs, macs),
     )
@@ -128,7 +129,7 @@ def _on_vector(loops: Loops, profile: NpuProfile) -> Schedule | None:
         mapping=f"{lanes} lanes, row by row",
         compute_cycles=macs / lanes,
         streamed=0.0,
-        tiles=loops.p * loops.n,
+        tiles=rows,
         traffic=traffic,
         network_elements=0.0,
     )

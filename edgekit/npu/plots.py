@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgekit.npu.cost import DRAM, SHARED
-from edgekit.npu.estimate import Estimate, LayerEstimate
+from edgekit.npu.estimating import Estimate, LayerEstimate
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import BUFFER, REGISTERS
 from edgekit.report.figures import (
     CARD,
-    FAINT,
     INK,
     PLAIN,
     SECOND,
@@ -32,7 +31,7 @@ _GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("arithmetic and registers", STRONG, ("mac", REGISTERS, "vector")),
     ("on-chip memories", PLAIN, ("network", BUFFER, SHARED)),
     ("DRAM", SECOND, (DRAM,)),
-    ("static", FAINT, ("static",)),
+    ("static", INK, ("static",)),
 )
 """Parts of the energy as they are drawn together."""
 
@@ -106,6 +105,7 @@ def _energy(axes: Any, layers: Sequence[LayerEstimate]) -> None:
 
 def _roofline(estimate: Estimate, profile: NpuProfile) -> str | None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
     seconds = {layer.node: layer.cycles / profile.clock_hz for layer in estimate.layers}
     moved = {layer.node: _outside(layer) for layer in estimate.layers}
@@ -120,8 +120,8 @@ def _roofline(estimate: Estimate, profile: NpuProfile) -> str | None:
         peak = profile.peak_macs_per_s / 1e9
         ends = (min(xs) / 2, max(*xs, 1.0) * 2)
         for memory, text, style in (
-            (profile.dram, "DRAM", "-"),
-            (profile.shared, "shared memory", (0, (4, 2))),
+            (profile.dram, "if all came from the DRAM", "-"),
+            (profile.shared, "if all came from the shared memory", (0, (4, 2))),
         ):
             if memory is None or memory.bandwidth_bytes_per_s is None:
                 continue
@@ -148,6 +148,8 @@ def _roofline(estimate: Estimate, profile: NpuProfile) -> str | None:
                 )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for side in (axes.xaxis, axes.yaxis):
+            side.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("MACs per byte between the buffers and the memories outside")
         axes.set_ylabel("GMAC/s")
         axes.set_title(f"Roofline: {shortened(estimate.model)} on {estimate.npu}")

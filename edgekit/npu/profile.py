@@ -23,7 +23,7 @@ class Memory:
     """One memory; energies are per byte moved, `bytes` is None where it has no end that matters.
 
     `bandwidth_bytes_per_s` is that of the one instance: a buffer's is that of one core. Each
-    transfer of a tile takes `latency_s` besides.
+    transfer of a tile takes `latency_s` besides (DRAM and shared memory only).
     """
 
     bytes: int | None
@@ -161,8 +161,8 @@ def parse_npu(data: Mapping[str, Any], file: str) -> NpuProfile:
         double_buffered=buffer.flag("double_buffered"),
         buffer=_closed(buffer, least=256),
         keeps_weights=shared is not None and shared.flag("keeps_weights"),
-        shared=None if shared is None else _closed(shared, least=256),
-        dram=_closed(table.table("dram"), least=None),
+        shared=None if shared is None else _closed(shared, least=256, outside=True),
+        dram=_closed(table.table("dram"), least=None, outside=True),
         multipliers=_multipliers(table),
         error=ErrorRatios(_ratios(error, "latency"), _ratios(error, "energy")),
         precision=read_precision(table.table("arithmetic") if table.has("arithmetic") else None),
@@ -211,13 +211,13 @@ def _vector(table: Table) -> Vector:
     return vector
 
 
-def _closed(table: Table, *, least: int | None) -> Memory:
+def _closed(table: Table, *, least: int | None, outside: bool = False) -> Memory:
     memory = Memory(
         bytes=None if least is None else table.whole("bytes", least, 10**12),
         bandwidth_bytes_per_s=table.optional("bandwidth_bytes_per_s", 1e3, 1e16),
         read_j_per_byte=table.number("read_j_per_byte", *_ENERGY_J),
         write_j_per_byte=table.number("write_j_per_byte", *_ENERGY_J),
-        latency_s=table.optional("latency_s", 0, 1) or 0.0,
+        latency_s=(table.optional("latency_s", 0, 1) or 0.0) if outside else 0.0,
     )
     table.nothing_left()
     return memory

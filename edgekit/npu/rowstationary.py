@@ -70,12 +70,14 @@ def of_nest(nest: Sequence[Level], loops: Loops) -> Schedule:
     """
     counted = count(nest, loops.strides, loops.dilations)
     times = loops.groups
+    once = {WEIGHTS: loops.weight_elements, INPUTS: loops.input_elements}
+    tiles = times * math.prod(loop.bound for loop in nest[0].loops if not loop.spatial)
     traffic, network = [], 0.0
     for (name, tensor), seen in counted.accesses.items():
         level = {"dram": HOME, "buffer": BUFFER}.get(name, REGISTERS)
         reads, writes = seen.reads * times, (seen.fills + seen.updates) * times
         if tensor != OUTPUTS:
-            traffic.append(Traffic(level, tensor, reads, writes))
+            traffic.append(Traffic(level, tensor, reads, writes, once[tensor], tiles))
             if level == REGISTERS:
                 network += seen.fills * times
         elif level == REGISTERS:
@@ -83,18 +85,17 @@ def of_nest(nest: Sequence[Level], loops: Loops) -> Schedule:
         else:
             # What is complete is written once; the rest are sums that come back.
             done = min(loops.output_elements, writes)
-            traffic.append(Traffic(level, OUTPUTS, 0, done))
-            traffic.append(Traffic(level, SUMS, reads, writes - done))
+            traffic.append(Traffic(level, OUTPUTS, 0, done, done, tiles))
+            traffic.append(Traffic(level, SUMS, reads, writes - done, 0, tiles))
             if level == BUFFER:
                 network += writes
-    tiles = math.prod(loop.bound for loop in nest[0].loops if not loop.spatial)
     return Schedule(
         dataflow="RS",
         cores=1,
         mapping="",
         compute_cycles=float(counted.cycles * times),
         streamed=1.0,
-        tiles=tiles * times,
+        tiles=tiles,
         traffic=tuple(traffic),
         network_elements=network,
     )

@@ -30,7 +30,8 @@ class Bits:
 class Traffic:
     """Elements of one kind that all instances of one level read and write.
 
-    `once` are those that a home must give at least, however often they are read.
+    `once` are those that a home must give at least, however often they are read; in `transfers`
+    each core asks the home for them, one after another.
     """
 
     level: str
@@ -38,6 +39,7 @@ class Traffic:
     reads: float
     writes: float
     once: float = 0.0
+    transfers: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Schedule:
 
     Of `compute_cycles` the share `streamed` passes operands, and shrinks with bits and zeros; the
     rest fills and drains the array. `tiles` are those of one core, `network_elements` go between
-    buffer and array. `tiling` is there where the array is systolic.
+    buffer and array. `tiling` is there where the array is systolic. Where many tilings are judged
+    at once, the numbers are NumPy arrays.
     """
 
     dataflow: str

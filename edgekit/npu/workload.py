@@ -40,6 +40,8 @@ VECTOR_OPERATORS = (*OPERATIONS, *POOLS, *REDUCTIONS)
 # What shapes and options that do not fit together raise.
 _CONTRADICTIONS = (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError)
 
+_MOST_ELEMENTS = 2**31
+
 _CONTROL = ("CALL", "CALL_ONCE", "IF", "WHILE")
 _BITS = {
     "bool": 8, "float16": 16, "float32": 32, "float64": 64, "int16": 16, "int32": 32, "int4": 4,
@@ -78,6 +80,12 @@ class Loops:
     height: int | None = None
     width: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse loops that do not run; ValueError says which."""
+        counts = (self.p, self.q, self.m, self.c, self.r, self.s, self.n, self.groups)
+        if min(*counts, *self.strides, *self.dilations) < 1:
+            raise ValueError(f"loops must be 1 or more: {self}")
+
     @property
     def gemm(self) -> Gemm:
         """The matrix product of one group and image, its input unrolled (im2col)."""
@@ -96,7 +104,10 @@ class Loops:
     @property
     def input_elements(self) -> int:
         """Elements of the input that any output needs, without padding."""
-        return int(self.n * self.groups * self.c * self.span(0, 1) * self.span(1, 1))
+        # A stride above the kernel's reach leaves rows out: as if each output were its own tile.
+        rows = min(self.span(0, 1), self.span(0, self.p))
+        columns = min(self.span(1, 1), self.span(1, self.q))
+        return int(self.n * self.groups * self.c * rows * columns)
 
     @property
     def output_elements(self) -> int:
@@ -223,6 +234,8 @@ def _refusal(graph: Graph, operator: Operator) -> str | None:
     used = graph.of((*operator.inputs, *operator.outputs))
     if any(size <= 0 for tensor in used for size in tensor.shape):
         return "the shape of its tensors is not known before it runs; export with a fixed batch"
+    if any(math.prod(tensor.shape) > _MOST_ELEMENTS for tensor in used):
+        return "its tensors are larger than any that a file can hold"
     if operator.name in ARRAY_OPERATORS:
         kernel = graph.constant(operator.inputs[1]) if len(operator.inputs) > 1 else None
         if kernel is None or graph.tensors[kernel].data is None:
@@ -262,6 +275,7 @@ def _loops(
     options = operator.options
     if operator.name == "FULLY_CONNECTED":
         filters, depth = kernel
+        _divides(depth, math.prod(image), "the kernel's depth", "the input")
         return Loops(p=math.prod(image) // depth, q=1, m=filters, c=depth)
     n, height, width, channels = image
     if operator.name == "TRANSPOSE_CONV":
@@ -271,7 +285,9 @@ def _loops(
     depthwise = operator.name == "DEPTHWISE_CONV_2D"
     filters, r, s, depth = kernel
     groups = channels if depthwise else channels // depth
-    return Loops(
+    _divides(groups, depth if depthwise else filters, "the groups", "the filters")
+    _divides(1 if depthwise else depth, channels, "the kernel's depth", "the input's channels")
+    loops = Loops(
         p=output[1],
         q=output[2],
         m=(depth if depthwise else filters) // groups,
@@ -285,6 +301,18 @@ def _loops(
         height=height,
         width=width,
     )
+    for side, given in enumerate((height, width)):
+        reach = ((r, s)[side] - 1) * loops.dilations[side] + 1
+        same, valid = given, given - reach + 1
+        outputs, stride = (loops.p, loops.q)[side], loops.strides[side]
+        if outputs not in (-(-same // stride), -(-valid // stride)):
+            raise ValueError(f"{outputs} outputs of {given} inputs at stride {stride}")
+    return loops
+
+
+def _divides(part: int, whole: int, what: str, of_what: str) -> None:
+    if part < 1 or whole % part:
+        raise ValueError(f"{what}, {part}, do not divide {of_what}, {whole}")
 
 
 def _operations(graph: Graph, operator: Operator) -> int:
@@ -292,7 +320,10 @@ def _operations(graph: Graph, operator: Operator) -> int:
     if operator.name in VIEWS:
         return 0
     if operator.name in POOLS:
-        return produced * int(operator.options.filterHeight * operator.options.filterWidth)
+        window = int(operator.options.filterHeight), int(operator.options.filterWidth)
+        if min(window) < 1:
+            raise ValueError(f"a window of {window[0]}x{window[1]}")
+        return produced * window[0] * window[1]
     if operator.name in REDUCTIONS:
         return produced + math.prod(graph.tensors[operator.inputs[0]].shape)
     return produced * OPERATIONS[operator.name]

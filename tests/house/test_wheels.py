@@ -19,8 +19,8 @@ DATA = {
     "edgekit": ["edgekit/report/style.css", "edgekit/report/template.html"],
     "edgekit_converters": [],
     "edgekit_device": [
-        f"edgekit_device/profiles/boards/{file.name}"
-        for file in sorted((ROOT / "profiles/boards").glob("*.toml"))
+        f"edgekit_device/profiles/{file.parent.name}/{file.name}"
+        for file in sorted((ROOT / "profiles").glob("*/*.toml"))
     ]
     + [f"edgekit_device/native/{file.name}" for file in (ROOT / "device/native").iterdir()]
     + ["edgekit_device/_native/libedgekit_nepu.so"],
