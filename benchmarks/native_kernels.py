@@ -52,15 +52,17 @@ def main() -> None:
         rates = measured(compiled(Path(folder)), options.repetitions)
     clock_ghz = statistics.median(rates.pop(("cycles", "chain", "clock")))
     header = ["arithmetic", "layer", "kernels", "GMAC/s", "least", "most", "MACs a cycle"]
-    table = []
+    table, rows = [], []
     for (arithmetic, layer, variant), found in sorted(rates.items(), key=lambda item: item[0][:2]):
         rate = statistics.median(found)
         figures = [rate, min(found), max(found), rate / clock_ghz]
         table.append([arithmetic, layer, variant, *(f"{figure:.1f}" for figure in figures)])
+        rounded = [round(figure, 2) for figure in figures]
+        rows.append(dict(zip(header, [arithmetic, layer, variant, *rounded], strict=True)))
     facts = {
         "repetitions": options.repetitions,
         "cycles_per_ns": round(clock_ghz, 3),
-        "rows": [dict(zip(header, row, strict=True)) for row in table],
+        "rows": rows,
     }
     write("native_kernels", facts, [header, *table])
 
