@@ -246,20 +246,54 @@ class Filters {
 
   // One row, every sum checked after every product.
   void sum_checked(const int8_t* row, int32_t* sums, Counts* counts) {
-    for (int f = 0; f < filters_; ++f) starts_[f] = limits_.bring_back(starts_[f]);
-    int64_t saturations = 0;
+    for (int f = 0; f < filters_; ++f) sums[f] = static_cast<int32_t>(limits_.bring_back(starts_[f]));
+    changed_.assign(filters_, 0);
+    net_.resize(filters_);
     for (int d = 0; d < depth_; ++d) {
       const int8_t* weights = across_.data() + int64_t{d} * filters_;
-      const int8_t activation = row[d];
-      for (int f = 0; f < filters_; ++f) {
-        const int64_t sum = starts_[f] + products_.of(activation, weights[f]);
-        const int64_t kept = limits_.bring_back(sum);
-        saturations += kept != sum;
-        starts_[f] = kept;
+      const int32_t activation = row[d];
+      if (products_.table) {
+        const int32_t* looked_up = products_.table->data() + uint8_t(activation) * 256;
+        for (int f = 0; f < filters_; ++f) {
+          net_[f] = looked_up[uint8_t(weights[f])] - products_.zero * weights[f];
+        }
+      } else {
+        for (int f = 0; f < filters_; ++f) net_[f] = (activation - products_.zero) * weights[f];
+      }
+      if (limits_.bits > 30) {  // sums that leave 32 bits
+        for (int f = 0; f < filters_; ++f) {
+          const int64_t sum = int64_t{sums[f]} + net_[f];
+          const int64_t kept = limits_.bring_back(sum);
+          changed_[f] += kept != sum;
+          sums[f] = static_cast<int32_t>(kept);
+        }
+      } else if (limits_.wraps) {
+        add_wrapping(sums);
+      } else {
+        add_saturating(sums);
       }
     }
-    for (int f = 0; f < filters_; ++f) sums[f] = static_cast<int32_t>(starts_[f]);
-    counts->saturations += saturations;
+    for (const int32_t changed : changed_) counts->saturations += changed;
+  }
+
+  void add_saturating(int32_t* sums) {
+    const int32_t most = static_cast<int32_t>(limits_.most()), least = -most - 1;
+    for (int f = 0; f < filters_; ++f) {
+      const int32_t sum = sums[f] + net_[f];
+      const int32_t kept = std::min(std::max(sum, least), most);
+      changed_[f] += kept != sum;
+      sums[f] = kept;
+    }
+  }
+
+  void add_wrapping(int32_t* sums) {
+    const int unused = 32 - limits_.bits;
+    for (int f = 0; f < filters_; ++f) {
+      const int32_t sum = sums[f] + net_[f];
+      const int32_t kept = wrapping_shift_left(sum, unused) >> unused;
+      changed_[f] += kept != sum;
+      sums[f] = kept;
+    }
   }
 
   void count_skipped(const int8_t* present, int count, const int64_t* in_image, Counts* counts) {
@@ -282,7 +316,7 @@ class Filters {
   Limits limits_{32, false};
   bool may_overflow_ = false;
   std::vector<int64_t> starts_;
-  std::vector<int32_t> active_;
+  std::vector<int32_t> active_, net_, changed_;
 };
 
 // Where the taps of a filter read along one dimension: positions[output][tap], -1 outside.
@@ -475,6 +509,7 @@ class Convolution : public Operator {
         outputs[0]->shape.back() = g.filters;
       }
     } else {
+      need_four_dimensions(builtin_, input.shape);
       kernel_height = weights.shape[1], kernel_width = weights.shape[2];
       g.batches = input.shape[0], g.in_height = input.shape[1], g.in_width = input.shape[2];
       g.in_channels = input.shape[3];
@@ -488,14 +523,14 @@ class Convolution : public Operator {
                    settings_.dilation_width);
       } else {
         const int32_t* shape = inputs[0]->as<int32_t>();
+        if (shape[0] != g.batches || shape[3] != g.filters || shape[1] < 1 || shape[2] < 1) {
+          throw Failure("TRANSPOSE_CONV: the output shape does not fit the input and the filters");
+        }
         // The padding of the convolution that takes the output to the input.
         y = {shape[1], window(settings_.padding, shape[1], kernel_height, settings_.stride_height,
                               1).before};
         x = {shape[2], window(settings_.padding, shape[2], kernel_width, settings_.stride_width,
                               1).before};
-        if (shape[0] != g.batches || shape[3] != g.filters) {
-          throw Failure("TRANSPOSE_CONV: the output shape's batch or channels do not fit");
-        }
       }
       g.out_height = y.out, g.out_width = x.out;
       outputs[0]->shape = {g.batches, g.out_height, g.out_width, g.filters};
@@ -718,6 +753,7 @@ class Depthwise : public Operator {
 
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const Shape &in = inputs[0]->shape, &filter = inputs[1]->shape;
+    need_four_dimensions(kDepthwiseConv2d, in);
     if (in[3] < 1 || filter[3] % in[3] != 0) {
       throw Failure("DEPTHWISE_CONV_2D: the output channels are no multiple of the input's");
     }
