@@ -297,8 +297,12 @@ int32_t multiply_by_quantized_multiplier(int32_t value, int32_t multiplier, int3
 void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_stride,
                 const int32_t* biases, const int32_t* multipliers, const int32_t* shifts,
                 int32_t output_zero, int32_t low, int32_t high, int8_t* out, int64_t out_stride) {
-  variant().requantize(sums, row_count, filters, sums_stride, biases, multipliers, shifts,
-                       output_zero, low, high, out, out_stride);
+  // The kernels run down columns: a few rows at a time, so that lines of memory are met once.
+  constexpr int kRows = 16;
+  const RequantizeKernel kernel = variant().requantize;
+  for (int row = 0; row < row_count; row += kRows)
+    kernel(sums + row * sums_stride, std::min(row_count - row, kRows), filters, sums_stride, biases,
+           multipliers, shifts, output_zero, low, high, out + row * out_stride, out_stride);
 }
 
 void round_to_bits(const int8_t* in, int64_t count, int bits, int8_t* out) {

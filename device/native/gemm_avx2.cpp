@@ -365,7 +365,9 @@ EDGEKIT_AVX2 void requantize(const int32_t* sums, int row_count, int filters, in
       const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value),
                                             _mm256_extracti128_si256(value, 1));
       const int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
-      memcpy(out + row * out_stride + first, &bytes, static_cast<size_t>(width));
+      int8_t* to = out + row * out_stride + first;
+      if (width == kLanes) memcpy(to, &bytes, sizeof bytes);
+      else memcpy(to, &bytes, static_cast<size_t>(width));
     }
   }
 }

@@ -341,7 +341,9 @@ void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_st
       const int16x4_t words = vmovn_s32(value);
       const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
       const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
-      memcpy(out + row * out_stride + first, &four, static_cast<size_t>(width));
+      int8_t* to = out + row * out_stride + first;
+      if (width == 4) memcpy(to, &four, sizeof four);
+      else memcpy(to, &four, static_cast<size_t>(width));
     }
   }
 }
