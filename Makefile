@@ -15,7 +15,7 @@ help:
 	@echo "make test    linters, type checker and all tests"
 	@echo "make quick   the tests that take seconds"
 	@echo "make check   linters and type checker alone"
-	@echo "make wheels  the three distributions, into dist/"
+	@echo "make wheels  the three distributions, into dist/, and the agent's source for boards"
 	@echo "make clean   remove .venv/ and dist/"
 
 demo: .venv/ready
@@ -37,9 +37,10 @@ check: .venv/ready
 
 wheels: .venv/ready
 	rm -rf dist
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --sdist --outdir dist device
 	for project in device converters .; do PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel --outdir dist $$project || exit; done
 
-.venv/ready: $(PROJECTS) constraints.txt
+.venv/ready: $(PROJECTS) constraints.txt device/CMakeLists.txt $(wildcard device/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "EdgeKit needs Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \

@@ -121,8 +121,9 @@ def library_path() -> Path:
         if candidate.is_file():
             return candidate
     raise DelegateUnavailableError(
-        "delegate unavailable: edgekit-device was installed without a C++ compiler, so it holds no "
-        f"{LIBRARY}; build it with: edgekit-agent build-delegate"
+        f"delegate unavailable: this installation holds no {LIBRARY}: there was no C++ compiler, "
+        "or the machine is neither x86_64 nor aarch64 with Linux; build it with: "
+        "edgekit-agent build-delegate"
     )
 
 

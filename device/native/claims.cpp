@@ -56,6 +56,15 @@ const TfLiteTensor* activations(const NodeView& node) {
 }
 const TfLiteTensor* bias(const NodeView& node) { return input(node, is_transpose(node) ? 3 : 2); }
 
+// Which dimension of the weights counts the output channels, and their scales.
+int filter_dimension(const NodeView& node) { return node.builtin == kDepthwiseConv2d ? 3 : 0; }
+
+int64_t elements_of(const TfLiteTensor* tensor) {
+  int64_t count = 1;
+  for (int i = 0; i < rank(tensor); ++i) count *= tensor->dims->data[i];
+  return count;
+}
+
 bool same_quantization(const TfLiteTensor* a, const TfLiteTensor* b) {
   return a->params.scale == b->params.scale && a->params.zero_point == b->params.zero_point;
 }
@@ -119,8 +128,13 @@ const Rule kBiasType{
       return !b || b->type == wanted ? std::string() : "a bias of " + type_name(b);
     }};
 
-// Quantised along this dimension of the weights, if by channel.
-int filter_dimension(const NodeView& node) { return node.builtin == kDepthwiseConv2d ? 3 : 0; }
+const Rule kBiasLength{
+    "the bias, if any, has one value per output channel", [](const NodeView& node) {
+      const auto* b = bias(node);
+      const int channels = dim(weights(node), filter_dimension(node));
+      if (!b || (rank(b) >= 1 && elements_of(b) == channels)) return std::string();
+      return number(static_cast<int>(elements_of(b))) + " values for " + number(channels);
+    }};
 
 const Rule kWeightQuantization{
     "int8 weights have zero point 0 and one scale, or one per output channel",
@@ -407,16 +421,16 @@ std::vector<float> channel_scales(const TfLiteTensor* tensor) {
 const std::vector<OperatorRules>& operator_rules() {
   static const std::vector<OperatorRules> all = {
       {kConv2d, "CONV_2D",
-       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kWeightQuantization, &kPerTensor,
+       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
         &kFourDimensions, &kNoGroups, &kStrides, &kPadding, &kActivation}},
       {kDepthwiseConv2d, "DEPTHWISE_CONV_2D",
-       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kWeightQuantization, &kPerTensor,
+       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
         &kFourDimensions, &kDepthMultiplier, &kStrides, &kPadding, &kActivation}},
       {kTransposeConv, "TRANSPOSE_CONV",
-       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kWeightQuantization, &kPerTensor,
+       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
         &kOutputShape, &kFourDimensions, &kNoGroups, &kStrides, &kPadding, &kActivation}},
       {kFullyConnected, "FULLY_CONNECTED",
-       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kWeightQuantization, &kPerTensor,
+       {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
         &kDenseWeights, &kActivation}},
       {kAveragePool2d, "AVERAGE_POOL_2D",
        {&kInt8, &kPerTensor, &kSameQuantization, &kFourDimensionalInput, &kStrides, &kPadding,

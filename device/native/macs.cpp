@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kLargestProduct = 1 << 14;  // of two 8-bit codes: what noise is relative to
 constexpr int kRowsAtATime = 96;
+constexpr int kCheckedRows = 8;  // whose sums stay in the first-level cache
 
 // An accumulator's limits: what a sum becomes when a product takes it past them.
 struct Limits {
@@ -23,6 +24,60 @@ struct Limits {
     return static_cast<int64_t>(static_cast<uint64_t>(sum) << unused) >> unused;
   }
 };
+
+// Adds factor * values to sums, each brought back into the limits of at most 30 bits, and counts
+// how often that changed a sum. Inlined into functions for several instruction sets.
+template <typename Value>
+__attribute__((always_inline)) inline void add_checked_body(Limits limits, int32_t factor,
+                                                            const Value* __restrict values,
+                                                            int count, int32_t* __restrict sums,
+                                                            int32_t* __restrict changed) {
+  const int32_t most = static_cast<int32_t>((int64_t{1} << (limits.bits - 1)) - 1);
+  const int32_t least = -most - 1;
+  if (limits.wraps) {
+    const int unused = 32 - limits.bits;
+    for (int i = 0; i < count; ++i) {
+      const int32_t sum = sums[i] + factor * values[i];
+      const int32_t kept = static_cast<int32_t>(static_cast<uint32_t>(sum) << unused) >> unused;
+      changed[i] += kept != sum;
+      sums[i] = kept;
+    }
+    return;
+  }
+  for (int i = 0; i < count; ++i) {
+    const int32_t sum = sums[i] + factor * values[i];
+    const int32_t raised = sum < least ? least : sum;
+    const int32_t kept = raised > most ? most : raised;
+    changed[i] += kept != sum;
+    sums[i] = kept;
+  }
+}
+
+#if defined(__x86_64__)
+template <typename Value>
+__attribute__((target("avx2"))) void add_checked_avx2(Limits limits, int32_t factor,
+                                                      const Value* values, int count,
+                                                      int32_t* sums, int32_t* changed) {
+  add_checked_body(limits, factor, values, count, sums, changed);
+}
+
+bool has_avx2() {
+  for (const char* const* name = kernel_names(); *name; ++name) {
+    if (std::strcmp(*name, "avx2") == 0) return true;
+  }
+  return false;
+}
+#endif
+
+template <typename Value>
+void add_checked(Limits limits, int32_t factor, const Value* values, int count, int32_t* sums,
+                 int32_t* changed) {
+#if defined(__x86_64__)
+  static const bool avx2 = has_avx2();
+  if (avx2) return add_checked_avx2(limits, factor, values, count, sums, changed);
+#endif
+  add_checked_body(limits, factor, values, count, sums, changed);
+}
 
 // What the products of one node add up to, beside their exact sum.
 struct Products {
@@ -159,11 +214,12 @@ class Filters {
       }
       if (depth_ > 0) present_ = std::make_unique<PackedInt8>(present.data(), filters_, depth_);
     }
+    limits_ = {arithmetic.accumulator_bits, arithmetic.wraps};
+    for (int f = 0; f < filters_; ++f) may_overflow_ |= overflows(f, 0);
+    if (plain()) return;
     for (int d = 0; d < depth_; ++d) {
       for (int f = 0; f < filters_; ++f) across_.push_back(weights_[int64_t{f} * depth_ + d]);
     }
-    limits_ = {arithmetic.accumulator_bits, arithmetic.wraps};
-    for (int f = 0; f < filters_; ++f) may_overflow_ |= overflows(f, 0);
   }
 
   int depth() const { return depth_; }
@@ -195,31 +251,33 @@ class Filters {
       multiply_all(rows, count, stride, sums);
       return;
     }
-    starts_.resize(filters_);
-    for (int row = 0; row < count; ++row) {
-      int32_t* out = sums + int64_t{row} * filters_;
-      if (noisy && arithmetic.skips()) {
-        active_.assign(filters_, 0);
-        if (depth_ > 0) {
-          multiply(present + int64_t{row} * depth_, 1, depth_, *present_, active_.data(), filters_);
+    for (int first = 0; first < count; first += kCheckedRows) {
+      const int some = std::min(kCheckedRows, count - first);
+      const int8_t* block = rows + first * stride;
+      int32_t* out = sums + int64_t{first} * filters_;
+      bool slow = may_overflow_;
+      starts_.assign(int64_t{some} * filters_, 0);
+      for (int row = 0; row < some; ++row) {
+        const int at = first + row;
+        if (noisy) count_active(present, at, in_image);
+        for (int f = 0; f < filters_; ++f) {
+          const int32_t noise =
+              noisy ? noise_of(arithmetic, key, first_element[at] + f, active_[f]) : 0;
+          starts_[int64_t{row} * filters_ + f] = int64_t{biases_[f]} + noise;
+          slow |= overflows(f, noise);
         }
-      } else {
-        active_.assign(filters_, static_cast<int32_t>(in_image ? in_image[row] : depth_));
-      }
-      bool slow = false;
-      for (int f = 0; f < filters_; ++f) {
-        const int32_t noise =
-            noisy ? noise_of(arithmetic, key, first_element[row] + f, active_[f]) : 0;
-        starts_[f] = int64_t{biases_[f]} + noise;
-        slow |= overflows(f, noise);
       }
       if (slow) {
-        sum_checked(rows + row * stride, out, counts);
-      } else {
-        multiply_all(rows + row * stride, 1, stride, out);
-        for (int f = 0; f < filters_; ++f) {
-          out[f] += static_cast<int32_t>(starts_[f] - biases_[f]) + folded_[f];
+        for (size_t i = 0; i < starts_.size(); ++i) {
+          out[i] = static_cast<int32_t>(limits_.bring_back(starts_[i]));
         }
+        add_checked_rows(block, some, stride, out, counts);
+        continue;
+      }
+      multiply_all(block, some, stride, out);
+      for (int64_t i = 0; i < int64_t(starts_.size()); ++i) {
+        const int64_t f = i % filters_;
+        out[i] += static_cast<int32_t>(starts_[i] - biases_[f]) + folded_[f];
       }
     }
   }
@@ -244,22 +302,45 @@ class Filters {
     }
   }
 
-  // One row, every sum checked after every product.
-  void sum_checked(const int8_t* row, int32_t* sums, Counts* counts) {
-    for (int f = 0; f < filters_; ++f) starts_[f] = limits_.bring_back(starts_[f]);
-    int64_t saturations = 0;
+  // Some rows, every sum checked after every product; `sums` holds what they start with.
+  void add_checked_rows(const int8_t* rows, int count, int64_t stride, int32_t* sums,
+                        Counts* counts) {
+    changed_.assign(filters_, 0);
+    net_.resize(filters_);
     for (int d = 0; d < depth_; ++d) {
-      const int8_t* weights = across_.data() + int64_t{d} * filters_;
-      const int8_t activation = row[d];
-      for (int f = 0; f < filters_; ++f) {
-        const int64_t sum = starts_[f] + products_.of(activation, weights[f]);
-        const int64_t kept = limits_.bring_back(sum);
-        saturations += kept != sum;
-        starts_[f] = kept;
+      const int16_t* weights = across_.data() + int64_t{d} * filters_;
+      for (int row = 0; row < count; ++row) {
+        const int8_t activation = rows[row * stride + d];
+        int32_t* to = sums + int64_t{row} * filters_;
+        if (limits_.bits > 30) {  // sums that leave 32 bits
+          for (int f = 0; f < filters_; ++f) {
+            const int64_t sum = int64_t{to[f]} + products_.of(activation, int8_t(weights[f]));
+            const int64_t kept = limits_.bring_back(sum);
+            changed_[f] += kept != sum;
+            to[f] = static_cast<int32_t>(kept);
+          }
+        } else if (products_.table) {
+          const int32_t* looked_up = products_.table->data() + uint8_t(activation) * 256;
+          for (int f = 0; f < filters_; ++f) {
+            net_[f] = looked_up[uint8_t(weights[f])] - products_.zero * weights[f];
+          }
+          add_checked(limits_, 1, net_.data(), filters_, to, changed_.data());
+        } else {
+          add_checked(limits_, activation - products_.zero, weights, filters_, to, changed_.data());
+        }
       }
     }
-    for (int f = 0; f < filters_; ++f) sums[f] = static_cast<int32_t>(starts_[f]);
-    counts->saturations += saturations;
+    for (const int32_t changed : changed_) counts->saturations += changed;
+  }
+
+  // How many of a row's products are neither padding nor skipped, by filter.
+  void count_active(const int8_t* present, int row, const int64_t* in_image) {
+    active_.assign(filters_, 0);
+    if (!products_.arithmetic->skips()) {
+      active_.assign(filters_, static_cast<int32_t>(in_image[row]));
+    } else if (depth_ > 0) {
+      multiply(present + int64_t{row} * depth_, 1, depth_, *present_, active_.data(), filters_);
+    }
   }
 
   void count_skipped(const int8_t* present, int count, const int64_t* in_image, Counts* counts) {
@@ -274,7 +355,8 @@ class Filters {
 
   int filters_, depth_;
   Products products_;
-  std::vector<int8_t> weights_, across_;  // [filters][depth], and [depth][filters]
+  std::vector<int8_t> weights_;  // [filters][depth]
+  std::vector<int16_t> across_;  // [depth][filters], where sums are checked one by one
   std::vector<int32_t> biases_, folded_;
   std::vector<int64_t> bounds_, column_present_;
   std::unique_ptr<PackedInt8> exact_, present_;
@@ -282,7 +364,7 @@ class Filters {
   Limits limits_{32, false};
   bool may_overflow_ = false;
   std::vector<int64_t> starts_;
-  std::vector<int32_t> active_;
+  std::vector<int32_t> active_, net_, changed_;
 };
 
 // Where the taps of a filter read along one dimension: positions[output][tap], -1 outside.
@@ -475,6 +557,7 @@ class Convolution : public Operator {
         outputs[0]->shape.back() = g.filters;
       }
     } else {
+      need_four_dimensions(builtin_, input.shape);
       kernel_height = weights.shape[1], kernel_width = weights.shape[2];
       g.batches = input.shape[0], g.in_height = input.shape[1], g.in_width = input.shape[2];
       g.in_channels = input.shape[3];
@@ -488,14 +571,14 @@ class Convolution : public Operator {
                    settings_.dilation_width);
       } else {
         const int32_t* shape = inputs[0]->as<int32_t>();
+        if (shape[0] != g.batches || shape[3] != g.filters || shape[1] < 1 || shape[2] < 1) {
+          throw Failure("TRANSPOSE_CONV: the output shape does not fit the input and the filters");
+        }
         // The padding of the convolution that takes the output to the input.
         y = {shape[1], window(settings_.padding, shape[1], kernel_height, settings_.stride_height,
                               1).before};
         x = {shape[2], window(settings_.padding, shape[2], kernel_width, settings_.stride_width,
                               1).before};
-        if (shape[0] != g.batches || shape[3] != g.filters) {
-          throw Failure("TRANSPOSE_CONV: the output shape's batch or channels do not fit");
-        }
       }
       g.out_height = y.out, g.out_width = x.out;
       outputs[0]->shape = {g.batches, g.out_height, g.out_width, g.filters};
@@ -718,6 +801,7 @@ class Depthwise : public Operator {
 
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const Shape &in = inputs[0]->shape, &filter = inputs[1]->shape;
+    need_four_dimensions(kDepthwiseConv2d, in);
     if (in[3] < 1 || filter[3] % in[3] != 0) {
       throw Failure("DEPTHWISE_CONV_2D: the output channels are no multiple of the input's");
     }

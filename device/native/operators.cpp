@@ -15,6 +15,12 @@ int64_t elements(const Shape& shape) {
   return count;
 }
 
+void need_four_dimensions(int builtin, const Shape& shape) {
+  if (shape.size() == 4) return;
+  throw Failure(builtin_name(builtin) + ": the input must have four dimensions, not " +
+                std::to_string(shape.size()));
+}
+
 int64_t Tensor::bytes() const {
   switch (described->type) {
     case kTfLiteInt8:
@@ -179,6 +185,7 @@ class Pool : public Operator {
 
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const Shape& in = inputs[0]->shape;
+    need_four_dimensions(average_ ? kAveragePool2d : kMaxPool2d, in);
     y_ = window(params_.padding, in[1], params_.filter_height, params_.stride_height, 1);
     x_ = window(params_.padding, in[2], params_.filter_width, params_.stride_width, 1);
     outputs[0]->shape = {in[0], y_.out, x_.out, in[3]};
@@ -302,6 +309,7 @@ struct Stretched {
   int64_t strides[4];
 
   Stretched(const Shape& shape, const Shape& to) {
+    if (to.size() > 4) throw Failure("an input has more than four dimensions");
     int64_t stride = 1;
     for (int k = 3; k >= 0; --k) {
       const int back = 4 - k;
@@ -438,6 +446,9 @@ class Pad : public Operator {
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const int32_t* paddings = inputs[1]->as<int32_t>();
     outputs[0]->shape = inputs[0]->shape;
+    if (int(outputs[0]->shape.size()) != inputs[1]->shape[0]) {
+      throw Failure("PAD: the input must have as many dimensions as there are paddings");
+    }
     for (size_t i = 0; i < outputs[0]->shape.size(); ++i) {
       if (paddings[2 * i] < 0 || paddings[2 * i + 1] < 0) throw Failure("PAD: a padding below 0");
       outputs[0]->shape[i] += paddings[2 * i] + paddings[2 * i + 1];
@@ -513,6 +524,7 @@ class ResizeNearest : public Operator {
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const Shape& in = inputs[0]->shape;
     const int32_t* size = inputs[1]->as<int32_t>();
+    need_four_dimensions(kResizeNearestNeighbor, in);
     if (size[0] < 1 || size[1] < 1) throw Failure("RESIZE_NEAREST_NEIGHBOR: a size below 1");
     outputs[0]->shape = {in[0], size[0], size[1], in[3]};
   }
@@ -549,6 +561,7 @@ class ResizeBilinear : public Operator {
   void prepare(const Tensors& inputs, const Tensors& outputs) override {
     const Shape& in = inputs[0]->shape;
     const int32_t* size = inputs[1]->as<int32_t>();
+    need_four_dimensions(kResizeBilinear, in);
     if (size[0] < 1 || size[1] < 1) throw Failure("RESIZE_BILINEAR: a size below 1");
     outputs[0]->shape = {in[0], size[0], size[1], in[3]};
   }
@@ -658,7 +671,7 @@ class Softmax : public Operator {
   }
 
   void run(const Tensors& inputs, const Tensors& outputs, NoiseKey, Counts*) override {
-    const int depth = inputs[0]->shape.back();
+    const int depth = inputs[0]->shape.empty() ? 1 : inputs[0]->shape.back();
     const int64_t rows = depth > 0 ? elements(inputs[0]->shape) / depth : 0;
     for (int64_t row = 0; row < rows; ++row) {
       const int8_t* in = inputs[0]->as<int8_t>() + row * depth;

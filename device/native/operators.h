@@ -49,6 +49,8 @@ std::vector<float> channel_scales(const TfLiteTensor* tensor);
 
 using Shape = std::vector<int>;
 int64_t elements(const Shape& shape);
+// Throws Failure: a resized input may have any number of dimensions.
+void need_four_dimensions(int builtin, const Shape& shape);
 
 // A tensor while the delegate runs: shapes as they are now, data wherever they lie.
 struct Tensor {

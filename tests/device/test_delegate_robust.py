@@ -149,6 +149,33 @@ def test_a_size_that_fits_no_window_is_refused_with_a_sentence(rng: np.random.Ge
         interpreter.allocate_tensors()
 
 
+@pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "PAD"])
+def test_another_number_of_dimensions_is_refused_with_a_sentence(
+    name: str, rng: np.random.Generator
+) -> None:
+    model, _ = OPERATORS[name](rng)
+    interpreter = Nepu(None, RUNTIME).interpreter(model.to_bytes())
+    details = interpreter.get_input_details()[0]
+    interpreter.resize_tensor_input(details["index"], [*details["shape"], 1, 1])
+    with pytest.raises(RuntimeError):
+        interpreter.allocate_tensors()
+
+
+def test_a_bias_of_another_length_is_refused(rng: np.random.Generator) -> None:
+    model = ModelFile()
+    x = input_tensor(model, rng, (1, 6, 6, 4), **Q)
+    w, _ = weights(model, rng, (4, 3, 3, 4), 0, x)
+    short = model.constant(np.zeros(2, np.int32), scales=(0.01,))
+    out = model.tensor((1, 6, 6, 4), **Q)
+    model.outputs = [model.node(tf.CONV_2D, [x, w, short], out, activation=0, **SAME)]
+    nepu = Nepu(None, RUNTIME)
+    with pytest.raises(ModelError):  # the runtime's own kernel refuses it too
+        nepu.interpreter(model.to_bytes())
+    (left,) = nepu.coverage().left()
+    assert left.reason is not None
+    assert left.reason.endswith("one value per output channel. Received: 2 values for 4")
+
+
 def test_two_interpreters_share_one_delegate(rng: np.random.Generator) -> None:
     nepu = Nepu(None, RUNTIME)
     made = []
