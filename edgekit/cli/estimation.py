@@ -22,6 +22,9 @@ from edgekit.report.labels import shortened
 
 _PIPE_WIDTH = 140
 _NAME_WIDTH = 24
+_WIDE = 110
+"""From this many columns on, the memories' traffic is shown."""
+_LEAST = {"output": 136, "use": 90, "time": 84}
 _PART_NAMES = {"mac": "products and sums"}
 
 
@@ -32,7 +35,7 @@ def print_estimate(estimate: Estimate, profile: NpuProfile) -> None:
         console = Console(width=_PIPE_WIDTH, highlight=False)
     console.print(f"{estimate.model} on {estimate.npu}: {profile.description}", markup=False)
     if estimate.layers:
-        console.print(_layers(estimate, profile))
+        console.print(layers_table(estimate, profile, console.width))
     console.print()
     for line in _totals(estimate, profile):
         console.print(line, markup=False, soft_wrap=True)
@@ -40,27 +43,32 @@ def print_estimate(estimate: Estimate, profile: NpuProfile) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _layers(estimate: Estimate, profile: NpuProfile) -> Table:
-    table = Table(box=None, pad_edge=False)
+def layers_table(estimate: Estimate, profile: NpuProfile, width: int) -> Table:
+    """One row per layer; in a narrow terminal columns are left out, never cut."""
     outside = [DRAM, SHARED] if profile.shared else [DRAM]
+    memories = [*outside, BUFFER] if width >= _WIDE else []
     headings = ["#", "operator", "output", "on", "MACs", "cycles", "time", "use", "bound by"]
+    headings = [name for name in [*headings, *memories, "energy"] if width >= _LEAST.get(name, 0)]
     left = ("operator", "output", "on", "bound by")
-    for heading in [*headings, *outside, BUFFER, "energy"]:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
     for layer in estimate.layers:
-        table.add_row(
-            str(layer.node),
-            layer.operator,
-            Text(shortened(layer.name, _NAME_WIDTH)),
-            _on(layer),
-            count_text(layer.macs) if layer.macs else "",
-            f"{layer.cycles:,.0f}",
-            number_text("latency_ms", layer.latency_ms, mark=""),
-            f"{layer.utilisation:.0%}" if layer.unit != "none" else "",
-            layer.bound_by,
-            *(bytes_text(sum(layer.bytes.get(name, (0.0, 0.0)))) for name in [*outside, BUFFER]),
-            number_text("energy_j", layer.energy_j, mark=""),
-        )
+        cells: dict[str, str | Text] = {
+            "#": str(layer.node),
+            "operator": layer.operator,
+            "output": Text(shortened(layer.name, _NAME_WIDTH)),
+            "on": _on(layer),
+            "MACs": count_text(layer.macs) if layer.macs else "",
+            "cycles": f"{layer.cycles:,.0f}",
+            "time": number_text("latency_ms", layer.latency_ms, mark=""),
+            "use": f"{layer.utilisation:.0%}" if layer.unit != "none" else "",
+            "bound by": layer.bound_by,
+            "energy": number_text("energy_j", layer.energy_j, mark=""),
+        }
+        for name in memories:
+            cells[name] = bytes_text(sum(layer.bytes.get(name, (0.0, 0.0))))
+        table.add_row(*(cells[heading] for heading in headings))
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit.errors import NpuError
 from edgekit.npu.cost import PARTS, Activity, Cost, Homes, cost_of, multiplier_energy, vector_cost
@@ -210,6 +210,19 @@ def _stored(layer: Layer, profile: NpuProfile) -> Bits:
     )
 
 
+@dataclass(frozen=True)
+class _Ran:
+    """Where a layer runs and what it costs there; `work` are the unit's operations."""
+
+    cost: Cost
+    unit: str
+    dataflow: str
+    mapping: str
+    cores: int
+    work: float
+    skipped_macs: float = 0.0
+
+
 def _layer(
     layer: Layer,
     profile: NpuProfile,
@@ -218,30 +231,16 @@ def _layer(
     precision: Precision,
     schedules: dict[tuple[Loops, Homes, Bits], Schedule],
 ) -> LayerEstimate:
-    unit, dataflow, mapping, cores = "vector", VECTOR, "", profile.cores
-    skipped, pace = 0.0, 0.0
     if layer.loops is not None:
-        key = (layer.loops, homes, _stored(layer, profile))
-        if key not in schedules:
-            schedules[key] = cheapest(layer.loops, profile, homes, key[2])
-        schedule = schedules[key]
-        on_array = schedule.dataflow != VECTOR
-        if not on_array:
-            # Its lanes wait for no zeros and know one width only.
-            activity = Activity(activity.bits, 0.0, activity.multiplier)
-        cost = cost_of(profile, schedule, layer.macs, homes, activity, _bias(layer, homes))
-        unit, dataflow = "array" if on_array else "vector", schedule.dataflow
-        mapping, cores = schedule.mapping, schedule.cores
-        skipped = activity.skipped * layer.macs
-        pace = float(layer.macs)
+        ran = _product(layer, layer.loops, profile, homes, activity, schedules)
     elif layer.operator in VIEWS:
-        cost = Cost(0.0, {}, 0.0, 0.0, {}, 0.0, {})
-        unit, dataflow, cores = "none", "view", 0
+        ran = _Ran(Cost(0.0, {}, 0.0, 0.0, {}, 0.0, {}), "none", "view", "", 0, 0.0)
     else:
         cost = vector_cost(profile, layer.operations, _moved(layer, precision), homes)
-        pace = float(layer.operations)
+        ran = _Ran(cost, "vector", VECTOR, "", profile.cores, layer.operations)
+    cost = ran.cost
     lanes = profile.array.elements
-    if unit == "vector" and profile.vector is not None:
+    if ran.unit == "vector" and profile.vector is not None:
         lanes = profile.vector.operations_per_cycle
     possible = cost.latency_cycles * lanes * profile.cores
     parts: dict[str, float | None] = {"mac": None if cost.mac_j is None else float(cost.mac_j)}
@@ -250,23 +249,47 @@ def _layer(
         node=layer.node,
         operator=layer.operator,
         name=layer.name,
-        unit=unit,
-        dataflow=dataflow,
-        mapping=mapping,
-        cores=cores,
+        unit=ran.unit,
+        dataflow=ran.dataflow,
+        mapping=ran.mapping,
+        cores=ran.cores,
         macs=layer.macs,
-        skipped_macs=skipped,
+        skipped_macs=ran.skipped_macs,
         operations=layer.operations,
         compute_cycles=float(cost.compute_cycles),
         memory_cycles={name: float(value) for name, value in cost.memory_cycles.items()},
         fill_cycles=float(cost.fill_cycles),
         cycles=float(cost.latency_cycles),
-        utilisation=pace / possible if possible else 0.0,
-        bound_by=cost.bound_by if unit != "none" else "nothing",
+        utilisation=float(ran.work / possible) if possible else 0.0,
+        bound_by=cost.bound_by if ran.unit != "none" else "nothing",
         bytes={name: (float(r), float(w)) for name, (r, w) in cost.bytes.items()},
         energy_parts_j=parts,
         latency_ms=_latency(float(cost.latency_cycles), profile, None),
         energy_j=_energy(parts, profile, precision, None),
+    )
+
+
+def _product(
+    layer: Layer,
+    loops: Loops,
+    profile: NpuProfile,
+    homes: Homes,
+    activity: Activity,
+    schedules: dict[tuple[Loops, Homes, Bits], Schedule],
+) -> _Ran:
+    """A matrix product, on the array or, where that is faster, on the vector unit."""
+    key = (loops, homes, _stored(layer, profile))
+    if key not in schedules:
+        schedules[key] = cheapest(loops, profile, homes, key[2])
+    schedule = schedules[key]
+    unit = "vector" if schedule.dataflow == VECTOR else "array"
+    if unit == "vector":
+        # Its lanes wait for no zeros.
+        activity = replace(activity, skipped=0.0)
+    cost = cost_of(profile, schedule, layer.macs, homes, activity, _bias(layer, homes))
+    skipped = activity.skipped * layer.macs
+    return _Ran(
+        cost, unit, schedule.dataflow, schedule.mapping, schedule.cores, layer.macs, skipped
     )
 
 

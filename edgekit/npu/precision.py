@@ -79,20 +79,19 @@ def published_energy(multiplier: str) -> float | None:
     return None if power is None else power / EVOAPPROX_POWER_MW[_EXACT[stem[:5]]]
 
 
-def read_precision(table: Table | None) -> Precision:
-    """Read a profile's [arithmetic] table; what is left out is as `Precision` has it.
+def read_precision(table: Table | None, known: Precision) -> Precision:
+    """Read a profile's [arithmetic] table; what is left out is as `known` has it.
 
     What bears on the results alone (overflow, noise, seed) is read and checked by the delegate.
     """
     if table is None:
-        return Precision()
+        return known
     if table.has("accumulator_overflow"):
         table.choice("accumulator_overflow", ("saturate", "wrap"))
     if table.has("noise"):
         table.number("noise", 0, 1)
     if table.has("seed"):
         table.whole("seed", 0, 2**63 - 1)
-    known = Precision()
 
     def whole(key: str, least: int, most: int) -> int:
         return table.whole(key, least, most) if table.has(key) else int(getattr(known, key))

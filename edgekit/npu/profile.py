@@ -95,6 +95,7 @@ class NpuProfile:
     """An accelerator: `cores` arrays with a buffer each, a shared memory or none, a DRAM.
 
     `keeps_weights`: weights that fit stay in the shared memory from one inference to the next.
+    `precision` is the [arithmetic] table's, at the array's own widths where that says none.
     `multipliers` are energies of approximate multipliers relative to the exact one, by name.
     `sources` says where every number is from; a key may stand for all numbers of its table.
     """
@@ -144,14 +145,15 @@ def parse_npu(data: Mapping[str, Any], file: str) -> NpuProfile:
         raise table.broken("schema", data.get("schema"), f"must be {SCHEMA!r}")
     registers, error = table.table("registers"), table.table("error")
     shared = table.table("shared") if table.has("shared") else None
-    buffer = table.table("buffer")
+    buffer, array = table.table("buffer"), _array(table.table("array"))
+    native = Precision(array.weight_bits, array.activation_bits, array.accumulator_bits)
     profile = NpuProfile(
         name=table.text("name"),
         description=table.text("description"),
         cores=table.whole("cores", 1, 64),
         clock_hz=table.number("clock_hz", 1e6, 1e11),
         static_w=table.number("static_w", 0, 1e4),
-        array=_array(table.table("array")),
+        array=array,
         vector=_vector(table.table("vector")) if table.has("vector") else None,
         registers=Registers(
             weights=_closed(registers.table("weights"), least=1),
@@ -165,7 +167,9 @@ def parse_npu(data: Mapping[str, Any], file: str) -> NpuProfile:
         dram=_closed(table.table("dram"), least=None, outside=True),
         multipliers=_multipliers(table),
         error=ErrorRatios(_ratios(error, "latency"), _ratios(error, "energy")),
-        precision=read_precision(table.table("arithmetic") if table.has("arithmetic") else None),
+        precision=read_precision(
+            table.table("arithmetic") if table.has("arithmetic") else None, native
+        ),
         sources=_sources(table.table("sources"), data),
     )
     registers.nothing_left()

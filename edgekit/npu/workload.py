@@ -172,7 +172,10 @@ def read_workload(path: Path) -> Workload:
         ExportError: no .tflite file, or a damaged one.
         NpuError: an operator whose shapes or options do not fit together.
     """
-    graph = read_contents(path)[0]
+    graphs = read_contents(path)
+    if not graphs:
+        raise NpuError(f"{path.name} holds no graph; export the model again.")
+    graph = graphs[0]
     layers = []
     for node, operator in enumerate(graph.operators):
         try:

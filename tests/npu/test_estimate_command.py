@@ -8,9 +8,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tflite_files import every_product, odd_ones
 
 from edgekit.cli import main
+from edgekit.cli.estimation import layers_table
+from edgekit.npu import estimate, load_npu
+from edgekit.npu.networks import mobilenet_v2, workload
 
 MODELS = Path(__file__).parents[1] / "device" / "models"
 INT8 = str(MODELS / "conv_int8.tflite")
@@ -40,6 +44,19 @@ def test_a_person_sees_layers_totals_and_intervals(capsys: pytest.CaptureFixture
     assert "dram" in totals["Traffic"]
     assert "Not estimated" not in out
     assert max(map(len, lines[:7])) <= 140
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120, 160])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(columns: int) -> None:
+    found = estimate(workload("mobilenet_v2", mobilenet_v2()), load_npu("nepu-v1"))
+    console = Console(width=columns, highlight=False)
+    with console.capture() as capture:
+        console.print(layers_table(found, load_npu("nepu-v1"), columns))
+    lines = capture.get().splitlines()
+    assert len(lines) == 1 + len(found.layers)
+    assert max(map(len, lines)) <= columns
+    assert "…" not in capture.get()
+    assert ("dram" in lines[0]) is (columns >= 110)
 
 
 def test_what_is_not_estimated_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,12 @@ def test_the_peaks_of_known_machines() -> None:
     assert tops["eyeriss"] == pytest.approx(0.0672)
 
 
+def test_without_an_arithmetic_the_array_works_at_its_own_widths() -> None:
+    eyeriss = load_npu("eyeriss").precision
+    assert (eyeriss.weight_bits, eyeriss.activation_bits, eyeriss.accumulator_bits) == (16, 16, 16)
+    assert not eyeriss.skip_zero_activations
+
+
 @pytest.fixture
 def npu_file(tmp_path: Path) -> Callable[..., str]:
     """nepu-v1 with one text replaced, as a file."""

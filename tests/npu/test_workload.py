@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import Builder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tflite_files import CONV, File, every_product, odd_ones
@@ -120,6 +122,16 @@ def test_what_is_no_tflite_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     path.write_text("hello, this is no model")
     with pytest.raises(ExportError, match=r"is no \.tflite file"):
+        read_workload(path)
+
+
+def test_a_file_without_a_graph_is_refused(tmp_path: Path) -> None:
+    model, builder = schema.ModelT(), Builder(64)
+    model.subgraphs, model.operatorCodes, model.buffers = [], [], []
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "x.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(NpuError, match=r"x\.tflite holds no graph"):
         read_workload(path)
 
 
