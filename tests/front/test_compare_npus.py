@@ -143,9 +143,7 @@ def test_the_agents_sentence_is_the_users(run: Path, compared: Comparison) -> No
 
     file = run / "files" / "int8.tflite"
     wrong = [np.zeros((1, 2, 2), np.int8)]
-    with pytest.raises(
-        NpuError, match=r"cannot be emulated: .* takes float32 of shape"
-    ):
+    with pytest.raises(NpuError, match=r"cannot be emulated: .* takes float32 of shape"):
         emulate_file(file, load_target("nepu-v1"), wrong)
     done, _ = emulate_file(file, load_target("nepu-v1"))
     assert done.inputs == "golden"
