@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from edgekit.npu.precision import Precision
@@ -28,16 +28,11 @@ class Npu:
 
     @property
     def precision(self) -> Precision:
-        """What of the arithmetic bears on cost."""
-        return Precision(
-            weight_bits=self.arithmetic.weight_bits,
-            activation_bits=self.arithmetic.activation_bits,
-            accumulator_bits=self.arithmetic.accumulator_bits,
-            multiplier=self.arithmetic.multiplier,
-            multiplier_energy=self.profile.precision.multiplier_energy,
-            skip_zero_weights=self.arithmetic.skip_zero_weights,
-            skip_zero_activations=self.arithmetic.skip_zero_activations,
-        )
+        """What of the arithmetic bears on cost: the profile's, but for the settings."""
+        named = {setting.partition("=")[0].strip() for setting in self.settings}
+        costly = named & {field.name for field in fields(Precision)}
+        changes = {name: getattr(self.arithmetic, name) for name in costly}
+        return replace(self.profile.precision, **changes)
 
     @property
     def key(self) -> dict[str, Any]:

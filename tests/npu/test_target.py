@@ -17,6 +17,13 @@ def test_without_settings_it_is_the_profile() -> None:
     assert npu.precision == npu.profile.precision
 
 
+@pytest.mark.parametrize("name", ["eyeriss", "edge-tpu-like", "scale-sim-32x32"])
+def test_a_profile_without_an_arithmetic_costs_what_its_array_is_made_for(name: str) -> None:
+    npu = load_target(name)
+    assert npu.precision == npu.profile.precision
+    assert load_target(name, ["weight_bits=4"]).precision.weight_bits == 4
+
+
 def test_settings_change_results_costs_name_and_key() -> None:
     plain, npu = load_target("nepu-v1"), load_target("nepu-v1", ["weight_bits=4", "noise=0.1"])
     assert str(npu) == "npu:nepu-v1(weight_bits=4, noise=0.1)"
