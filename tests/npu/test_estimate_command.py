@@ -73,7 +73,7 @@ def test_a_model_that_cannot_run_there_is_exit_code_1(capsys: pytest.CaptureFixt
 
 
 def test_an_unknown_multiplier_leaves_the_energy_open(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = (INT8, "--npu", "nepu-v1", "--multiplier", "drum(4)")
+    arguments = (INT8, "--npu", "nepu-v1", "--arithmetic", "multiplier=drum(4)")
     out = said(capsys, *arguments)
     assert "Energy: unavailable: nobody has published the energy of the multiplier drum(4)" in out
     assert "products and sums –" in out
@@ -89,7 +89,15 @@ def test_a_program_gets_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert found["layers"][0]["bytes"]["dram"][0] > 0
     assert found["precision"]["weight_bits"] == 8
     narrow = json.loads(
-        said(capsys, every_product(tmp_path), "--npu", "nepu-v1", "--json", "--weight-bits", "4")
+        said(
+            capsys,
+            every_product(tmp_path),
+            "--npu",
+            "nepu-v1",
+            "--json",
+            "--arithmetic",
+            "weight_bits=4",
+        )
     )
     assert narrow["energy_j"]["value"] < found["energy_j"]["value"]
 
@@ -135,8 +143,8 @@ def test_the_pictures_show_every_layer(tmp_path: Path, capsys: pytest.CaptureFix
         ("x.tflite --npu nepu-v1", "x.tflite cannot be read"),
         ("{text} --npu nepu-v1", "is no .tflite file"),
         ("{int8} --npu {text}", "notes.toml: it is not TOML"),
-        ("{int8} --npu nepu-v1 --weight-bits 0", "weight_bits is 0"),
-        ("{int8} --npu nepu-v1 --multiplier slow", "multiplier 'slow' is not known"),
+        ("{int8} --npu nepu-v1 --arithmetic weight_bits=0", "arithmetic.weight_bits must be"),
+        ("{int8} --npu nepu-v1 --arithmetic multiplier=slow", "Received: 'slow'"),
         ("{int8} --npu nepu-v1 --out {text}", "notes.toml"),
     ],
 )
