@@ -14,7 +14,7 @@ from edgekit_converters.errors import (
     RewriteError,
     TrainingError,
 )
-from edgekit_converters.passes import Cluster, Lcrm, Prune, Qat, Quantize
+from edgekit_converters.passes import Cluster, Lcrm, LowRank, Prune, Qat, Quantize
 from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
@@ -86,6 +86,7 @@ __all__ = [
     "Exported",
     "Inspection",
     "Lcrm",
+    "LowRank",
     "ModelLoadError",
     "Outcome",
     "ProofError",

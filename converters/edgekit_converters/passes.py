@@ -43,6 +43,27 @@ class Lcrm:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """Write large kernels as the product of two smaller ones that hold `energy` of their energy.
+
+    Energy is the sum of the squared singular values.
+    """
+
+    energy: float = 0.95
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.energy) or not 0 < self.energy <= 1:
+            raise RecipeError(
+                f"low_rank(energy={self.energy!r}): give the share of the kernels' energy to keep, "
+                "a number above 0 and at most 1, such as 0.95."
+            )
+
+    def __str__(self) -> str:
+        return _written("low_rank", self, first=repr(float(self.energy)))
+
+
+@dataclass(frozen=True)
 class Prune:
     """Set the smallest weights of each kernel to zero while training goes on.
 
@@ -151,7 +172,7 @@ class Quantize:
         return self.scheme + ("(io=int)" if self.io == "int" else "")
 
 
-Pass = Lcrm | Prune | Cluster | Qat | Quantize
+Pass = Lcrm | LowRank | Prune | Cluster | Qat | Quantize
 
 
 def _is_number(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,12 @@ from edgekit_converters.graph import inner_layers
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.load import load_model
-from edgekit_converters.outcome import Outcome, count_parameters
-from edgekit_converters.passes import Cluster, Lcrm, Pass, Prune, Qat
+from edgekit_converters.low_rank import low_rank
+from edgekit_converters.outcome import Outcome
+from edgekit_converters.passes import Cluster, Lcrm, LowRank, Pass, Prune, Qat
 from edgekit_converters.recipe import Recipe, parse_recipe
-from edgekit_converters.train import (
-    Progress,
-    Trained,
-    Training,
-    TrainingData,
-    check_data,
-    classification_objective,
-    fine_tune,
-    set_seed,
-    validation_accuracy,
-)
+from edgekit_converters.retrained import retrained
+from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
 
 _MODEL = "model.keras"
 _ROUNDED = "rounded.npz"
@@ -77,6 +69,8 @@ def run_pass(
     set_seed(training.seed, training.deterministic)
     if isinstance(step, Lcrm):
         return _lcrm(model, step, data, training, progress)
+    if isinstance(step, LowRank):
+        return low_rank(model, step, data, training, progress)
     if isinstance(step, Prune):
         from edgekit_converters.cascades.prune import prune
 
@@ -172,32 +166,17 @@ def _lcrm(
         keep_ends=step.keep_ends,
         weights=step.weights,
     )
-    changed = [d for d in decisions if d.substitute is not None]
-    trained = Trained(0, 0, {})
-    accuracy_before = accuracy_after = None
-    if data is not None:
-        accuracy_before = validation_accuracy(model, data)
-        if changed:
-            trained = fine_tune(
-                rewritten,
-                data.train,
-                data.validation,
-                classification_objective(rewritten, data.classes),
-                training,
-                progress,
-            )
-        accuracy_after = validation_accuracy(rewritten, data)
-    return Outcome(
-        model=rewritten,
-        changed=tuple(map(_change, changed)),
+    outcome = retrained(
+        model,
+        rewritten,
+        data,
+        training,
+        progress,
+        changed=tuple(_change(d) for d in decisions if d.substitute is not None),
         skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
-        trained=trained,
-        trainable_parameters=count_parameters(rewritten.trainable_weights),
-        other_parameters=count_parameters(rewritten.non_trainable_weights),
-        accuracy_before=accuracy_before,
-        accuracy_after=accuracy_after,
-        decisions=decisions,
+        rate_option="--learning-rate",
     )
+    return replace(outcome, decisions=decisions)
 
 
 def _change(decision: Decision) -> str:
