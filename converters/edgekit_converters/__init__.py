@@ -14,7 +14,7 @@ from edgekit_converters.errors import (
     RewriteError,
     TrainingError,
 )
-from edgekit_converters.passes import Cluster, Lcrm, LowRank, Prune, Qat, Quantize
+from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, Prune, Qat, Quantize
 from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
@@ -79,6 +79,7 @@ _LAZY = {
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "Activations",
     "Cluster",
     "ConverterError",
     "Decision",

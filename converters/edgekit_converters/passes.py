@@ -11,6 +11,7 @@ from edgekit_converters.lcrm.rules import STYLES, Style, Weights
 
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+Target = Literal["auto", "relu", "relu6", "hard_swish"]
 Schedule = Literal["polynomial", "constant"]
 Initialisation = Literal["kmeans++", "linear", "density", "random"]
 
@@ -40,6 +41,23 @@ class Lcrm:
 
     def __str__(self) -> str:
         return _written("lcrm", self)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Replace costly activation functions by cheap ones; `auto` chooses one near to each.
+
+    A gate's activation is replaced only where a pattern of `where` names it.
+    """
+
+    to: Target = "auto"
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_choice("activations", "to", self.to, Target)
+
+    def __str__(self) -> str:
+        return _written("activations", self)
 
 
 @dataclass(frozen=True)
@@ -172,7 +190,7 @@ class Quantize:
         return self.scheme + ("(io=int)" if self.io == "int" else "")
 
 
-Pass = Lcrm | LowRank | Prune | Cluster | Qat | Quantize
+Pass = Lcrm | Activations | LowRank | Prune | Cluster | Qat | Quantize
 
 
 def _is_number(value: Any) -> bool:

@@ -8,7 +8,17 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from edgekit_converters.errors import RecipeError
-from edgekit_converters.passes import SCHEMES, Cluster, Lcrm, LowRank, Pass, Prune, Qat, Quantize
+from edgekit_converters.passes import (
+    SCHEMES,
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    Pass,
+    Prune,
+    Qat,
+    Quantize,
+)
 
 _LETTERS: dict[str, Pass] = {"P": Prune(), "C": Cluster(), "Q": Qat()}
 SHORT_NAMES = ("P", "C", "Q", "PQ", "CQ", "PC", "PCQ")
@@ -16,12 +26,14 @@ SHORT_NAMES = ("P", "C", "Q", "PQ", "CQ", "PC", "PCQ")
 
 _KINDS: dict[str, type[Pass]] = {
     "lcrm": Lcrm,
+    "activations": Activations,
     "low_rank": LowRank,
     "prune": Prune,
     "cluster": Cluster,
     "qat": Qat,
 }
 _POSITIONAL: dict[type[Pass], str] = {
+    Activations: "to",
     LowRank: "energy",
     Prune: "sparsity",
     Cluster: "centroids",
@@ -30,6 +42,8 @@ _WHY_NOT: dict[tuple[type[Pass], type[Pass]], str] = {
     (Lcrm, LowRank): "it replaces convolutions by fresh ones, and the factors would be gone",
     (Lcrm, Prune): "it replaces layers, and their zeros would be gone",
     (Lcrm, Cluster): "it replaces layers, and their clusters would be gone",
+    (Activations, Prune): "its training would fill the zeros again",
+    (Activations, Cluster): "its training would pull weights out of their clusters",
     (LowRank, Prune): "its factors would have none of the zeros",
     (LowRank, Cluster): "its factors would have none of the clusters",
     (Prune, Cluster): "it would pull weights out of their clusters, while cluster keeps zeros",

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from edgekit_converters.activations import activations
 from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError
 from edgekit_converters.forward import architecture
 from edgekit_converters.graph import inner_layers
@@ -20,7 +21,7 @@ from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.load import load_model
 from edgekit_converters.low_rank import low_rank
 from edgekit_converters.outcome import Outcome
-from edgekit_converters.passes import Cluster, Lcrm, LowRank, Pass, Prune, Qat
+from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, Pass, Prune, Qat
 from edgekit_converters.recipe import Recipe, parse_recipe
 from edgekit_converters.retrained import retrained
 from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
@@ -69,6 +70,8 @@ def run_pass(
     set_seed(training.seed, training.deterministic)
     if isinstance(step, Lcrm):
         return _lcrm(model, step, data, training, progress)
+    if isinstance(step, Activations):
+        return activations(model, step, data, training, progress)
     if isinstance(step, LowRank):
         return low_rank(model, step, data, training, progress)
     if isinstance(step, Prune):

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit_converters import (
+    Activations,
     Cluster,
     Lcrm,
+    LowRank,
     Prune,
     Qat,
     Quantize,
@@ -30,6 +32,13 @@ lcrms = st.builds(
     where=st.lists(patterns, max_size=3).map(tuple),
     keep_ends=st.booleans(),
 )
+shares = st.integers(1, 999).map(lambda share: share / 1000)
+replacing = st.builds(
+    Activations,
+    st.sampled_from(["auto", "relu", "relu6", "hard_swish"]),
+    st.lists(patterns, max_size=2).map(tuple),
+)
+factorising = st.builds(LowRank, shares | st.just(1), st.lists(patterns, max_size=2).map(tuple))
 quantizes = st.sampled_from(SCHEMES).flatmap(
     lambda scheme: st.builds(
         Quantize,
@@ -40,7 +49,7 @@ quantizes = st.sampled_from(SCHEMES).flatmap(
 prunes = st.sampled_from(["any", "2:4", "4x1"]).flatmap(
     lambda pattern: st.builds(
         Prune,
-        st.just(0.5) if pattern == "2:4" else st.integers(1, 999).map(lambda share: share / 1000),
+        st.just(0.5) if pattern == "2:4" else shares,
         st.sampled_from(["polynomial", "constant"]),
         st.just(pattern),
         where=st.lists(patterns, max_size=2).map(tuple),
@@ -58,6 +67,8 @@ clusters = st.builds(
 qats = st.builds(Qat, st.sampled_from(["float", "int"]), st.lists(patterns, max_size=2).map(tuple))
 recipes = st.tuples(
     st.none() | lcrms,
+    st.none() | replacing,
+    st.none() | factorising,
     st.none() | st.just(Prune()) | prunes,
     st.none() | st.just(Cluster()) | clusters,
     st.none() | quantizes | qats,
@@ -98,6 +109,10 @@ READ = {
     "cluster(32, per_channel=true, depthwise=true)": Recipe(
         (Cluster(32, per_channel=True, depthwise=True),)
     ),
+    "activations+low_rank": Recipe((Activations(), LowRank())),
+    "low_rank(0.9)+activations(to=relu)": Recipe((LowRank(0.9), Activations("relu"))),
+    "activations+lcrm": Recipe((Activations(), Lcrm())),
+    "low_rank(energy=1, where='d*')": Recipe((LowRank(1, ("d*",)),)),
     "P+qat(io=int, where='!conv1')": Recipe((Prune(), Qat("int", ("!conv1",)))),
 }
 
@@ -109,7 +124,7 @@ def test_people_may_write_it_like_this(text: str) -> None:
 
 REFUSED = {
     "": "'' is no pass",
-    "int4": "'int4' is no pass; choose from lcrm, prune, cluster, qat, float32",
+    "int4": "'int4' is no pass; choose from lcrm, activations, low_rank, prune",
     "lcrm+": "'' is no pass",
     "lcrm++int8": "'' is no pass",
     "lcrm+base": "'base' is no pass",
@@ -158,6 +173,17 @@ REFUSED = {
     "Q+int8": "qat writes an int8 file itself; leave int8 out",
     "Q+lcrm": "qat must come last",
     "int8+P": "int8 must come last",
+    "low_rank+lcrm": "the factors would be gone. Write lcrm+low_rank(0.95)",
+    "P+low_rank": "none of the zeros. Write low_rank(0.95)+prune(0.5)",
+    "C+low_rank": "low_rank must come before cluster",
+    "P+activations": "fill the zeros again. Write activations+prune(0.5)",
+    "C+activations": "activations must come before cluster",
+    "Q+activations": "qat must come last",
+    "low_rank(0)": "low_rank(energy=0): give the share of the kernels' energy",
+    "low_rank(1.5)": "above 0 and at most 1",
+    "low_rank(many)": "energy='many'",
+    "activations(swish)": "choose one of auto, relu, relu6, hard_swish",
+    "activations+activations(relu)": "activations may stand in a recipe once",
     "PP": "prune may stand in a recipe once",
 }
 
