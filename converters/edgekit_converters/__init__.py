@@ -14,7 +14,16 @@ from edgekit_converters.errors import (
     RewriteError,
     TrainingError,
 )
-from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, Prune, Qat, Quantize
+from edgekit_converters.passes import (
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Prune,
+    Qat,
+    Quantize,
+)
 from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
@@ -89,6 +98,7 @@ __all__ = [
     "Lcrm",
     "LowRank",
     "ModelLoadError",
+    "NpuQat",
     "Outcome",
     "ProofError",
     "Prune",

@@ -172,6 +172,30 @@ class Qat:
 
 
 @dataclass(frozen=True)
+class NpuQat:
+    """Train with an NPU's rounding in the loop, then write int8 whose weights lie on its grid.
+
+    Weights and the activations that they are multiplied with have 2 to 8 bits each; keeps earlier
+    zeros and clusters.
+    """
+
+    weight_bits: int = 4
+    activation_bits: int = 8
+    io: Literal["float", "int"] = "float"
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("weight_bits", "activation_bits"):
+            bits = getattr(self, name)
+            if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+                raise RecipeError(f"npu_qat({name}={bits!r}): give a whole number from 2 to 8.")
+        _check_choice("npu_qat", "io", self.io, Literal["float", "int"])
+
+    def __str__(self) -> str:
+        return _written("npu_qat", self, first=str(self.weight_bits))
+
+
+@dataclass(frozen=True)
 class Quantize:
     """How the weights and activations are stored in the file; `io` is the type of its ends."""
 
@@ -190,7 +214,7 @@ class Quantize:
         return self.scheme + ("(io=int)" if self.io == "int" else "")
 
 
-Pass = Lcrm | Activations | LowRank | Prune | Cluster | Qat | Quantize
+Pass = Lcrm | Activations | LowRank | Prune | Cluster | Qat | NpuQat | Quantize
 
 
 def _is_number(value: Any) -> bool:

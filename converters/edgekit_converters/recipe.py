@@ -14,6 +14,7 @@ from edgekit_converters.passes import (
     Cluster,
     Lcrm,
     LowRank,
+    NpuQat,
     Pass,
     Prune,
     Qat,
@@ -31,12 +32,14 @@ _KINDS: dict[str, type[Pass]] = {
     "prune": Prune,
     "cluster": Cluster,
     "qat": Qat,
+    "npu_qat": NpuQat,
 }
 _POSITIONAL: dict[type[Pass], str] = {
     Activations: "to",
     LowRank: "energy",
     Prune: "sparsity",
     Cluster: "centroids",
+    NpuQat: "weight_bits",
 }
 _WHY_NOT: dict[tuple[type[Pass], type[Pass]], str] = {
     (Lcrm, LowRank): "it replaces convolutions by fresh ones, and the factors would be gone",
@@ -82,7 +85,7 @@ class Recipe:
     def export(self) -> Quantize:
         """How the file is written."""
         last = self.passes[-1] if self.passes else None
-        if isinstance(last, Qat):
+        if isinstance(last, Qat | NpuQat):
             return Quantize("int8", last.io)
         return last if isinstance(last, Quantize) else Quantize("float32")
 
@@ -101,9 +104,16 @@ class Recipe:
 
 def _check_order(step: Pass, later: Pass) -> None:
     first, second = str(step), str(later)
-    if isinstance(step, Qat) and isinstance(later, Quantize):
-        raise RecipeError(f"{first}+{second}: qat writes an int8 file itself; leave {second} out.")
-    if isinstance(step, Qat | Quantize):
+    if isinstance(step, Qat | NpuQat) and isinstance(later, Quantize):
+        name = first.partition("(")[0]
+        raise RecipeError(
+            f"{first}+{second}: {name} writes an int8 file itself; leave {second} out."
+        )
+    if {type(step), type(later)} == {Qat, NpuQat}:
+        raise RecipeError(
+            f"{first}+{second}: both train the rounding of one int8 file; leave one of them out."
+        )
+    if isinstance(step, Qat | NpuQat | Quantize):
         raise RecipeError(
             f"{first}+{second}: {first.partition('(')[0]} must come last; what follows it would "
             "change weights that are already quantised."

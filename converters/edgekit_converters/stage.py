@@ -21,7 +21,7 @@ from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.load import load_model
 from edgekit_converters.low_rank import low_rank
 from edgekit_converters.outcome import Outcome
-from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, Pass, Prune, Qat
+from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, NpuQat, Pass, Prune, Qat
 from edgekit_converters.recipe import Recipe, parse_recipe
 from edgekit_converters.retrained import retrained
 from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
@@ -82,7 +82,7 @@ def run_pass(
         from edgekit_converters.cascades.cluster import cluster
 
         return cluster(model, step, before, data, training, progress)
-    if isinstance(step, Qat):
+    if isinstance(step, Qat | NpuQat):
         from edgekit_converters.cascades.qat import quantize_aware
 
         return quantize_aware(model, step, before, data, training, progress)
@@ -129,7 +129,7 @@ def load_stage(folder: Path, *, safe: bool = True) -> Any:
         *before, step = parse_recipe(facts["recipe"]).passes
         with (folder / _ROUNDED).open("rb") as file, np.load(file) as arrays:
             weights = [arrays[f"weight_{i}"] for i in range(len(arrays.files))]
-        if not isinstance(step, Qat) or not isinstance(facts["caution"], int):
+        if not isinstance(step, Qat | NpuQat) or not isinstance(facts["caution"], int):
             raise ValueError(f"its facts are {facts}")
         return rebuild(model, step, tuple(before), weights, facts["caution"])
     except _DAMAGE as error:
