@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.cascades.grid import GridKernel, levels
+from edgekit_converters.cascades.library import quantizers
 from edgekit_converters.cascades.rounded import Rounded, inside, prepare
 from edgekit_converters.errors import ProofError
 from edgekit_converters.passes import NpuQat
@@ -16,16 +17,56 @@ from edgekit_converters.proof import LayerProof
 
 _ROUNDING = 0.01
 """How far float32 may put a code from its whole number."""
+_HAIR = 4e-7
+"""A few units in float32's last place."""
 _ADDED = ("_reach", "_centroids", "_bits")
 """Ends of the names of variables that only training needs."""
 
 
-def settle(work: Rounded, model: Any, step: NpuQat, grid: Mapping[str, GridKernel]) -> Rounded:
-    """The model with plain int8 rounding, as it is converted: its kernels lie on the grid.
+class _PerCall(quantizers.Quantizer):  # type: ignore[misc]
+    """Rounds a kernel as the usual quantizer, at each call within a range a hair apart.
 
-    Zeros and clusters stand in the kernels themselves, so nothing keeps them any more.
+    The converter makes one of equal roundings of one kernel, and then takes its scale from the
+    kernel's largest weight: the codes would leave the grid.
     """
-    settled = prepare(model, step, (), work.caution)
+
+    def __init__(self, usual: Any, calls: int) -> None:
+        self._usual, self._calls, self._call = usual, calls, 0
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Nothing: all was built with the usual quantizer."""
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
+        """The rounded kernel."""
+        self._call = (self._call + 1) % self._calls
+        apart = {name: value * (1 + self._call * _HAIR) for name, value in weights.items()}
+        return self._usual(inputs, training, weights if training else apart, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: such a model is stored as its weights."""
+        return {}
+
+
+def prepare_settled(model: Any, step: NpuQat, caution: int) -> Rounded:
+    """The model with plain int8 rounding, as it is converted once its kernels lie on the grid.
+
+    Zeros and clusters stand in the kernels themselves, so nothing has to keep them.
+
+    Raises:
+        RewriteError: as `prepare`.
+    """
+    settled = prepare(model, step, (), caution)
+    for wrapper in settled.rounded.layers:
+        if getattr(wrapper, "_weight_vars", None) and len(wrapper.inbound_nodes) > 1:
+            ((kernel, usual, ranges),) = wrapper._weight_vars
+            wrapper._weight_vars = [(kernel, _PerCall(usual, len(wrapper.inbound_nodes)), ranges)]
+    return settled
+
+
+def settle(work: Rounded, model: Any, step: NpuQat, grid: Mapping[str, GridKernel]) -> Rounded:
+    """What training on the grid led to, with plain int8 rounding and its kernels on the grid."""
+    settled = prepare_settled(model, step, work.caution)
     for trained, plain in zip(work.rounded.layers, settled.rounded.layers, strict=True):
         values = [weight for weight in trained.weights if not _name(weight).endswith(_ADDED)]
         for weight, value in zip(plain.weights, values, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgekit_converters.cascades.grid import put_on_grid
-from edgekit_converters.cascades.npu import prove_grid, settle
+from edgekit_converters.cascades.npu import prepare_settled, prove_grid, settle
 from edgekit_converters.cascades.preserve import HoldKept, Keep
 from edgekit_converters.cascades.rounded import (
     QuantizedModel,
@@ -99,7 +99,11 @@ def rebuild(
         RewriteError: the weights do not fit.
     """
     # On an NPU's grid the kernels themselves hold what earlier passes made.
-    work = prepare(model, step, () if isinstance(step, NpuQat) else before, caution)
+    work = (
+        prepare_settled(model, step, caution)
+        if isinstance(step, NpuQat)
+        else prepare(model, step, before, caution)
+    )
     try:
         work.rounded.set_weights(list(weights))
     except ValueError as error:
