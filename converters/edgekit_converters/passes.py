@@ -176,11 +176,13 @@ class NpuQat:
     """Train with an NPU's rounding in the loop, then write int8 whose weights lie on its grid.
 
     Weights and the activations that they are multiplied with have 2 to 8 bits each; keeps earlier
-    zeros and clusters.
+    zeros and clusters. With `energy_aware` each layer learns its own bits, from 2 to `weight_bits`:
+    the share of the loss that the estimated energy has.
     """
 
     weight_bits: int = 4
     activation_bits: int = 8
+    energy_aware: float = 0.0
     io: Literal["float", "int"] = "float"
     where: tuple[str, ...] = ()
 
@@ -189,6 +191,16 @@ class NpuQat:
             bits = getattr(self, name)
             if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
                 raise RecipeError(f"npu_qat({name}={bits!r}): give a whole number from 2 to 8.")
+        if not _is_number(self.energy_aware) or not 0 <= self.energy_aware < 1:
+            raise RecipeError(
+                f"npu_qat(energy_aware={self.energy_aware!r}): give the energy's share of the "
+                "loss, from 0 (none) to below 1, such as 0.1."
+            )
+        if self.energy_aware and self.weight_bits == 2:
+            raise RecipeError(
+                f"npu_qat(2, energy_aware={self.energy_aware:g}): 2 bits are the fewest, so there "
+                "is nothing to save; give more weight_bits, or leave energy_aware out."
+            )
         _check_choice("npu_qat", "io", self.io, Literal["float", "int"])
 
     def __str__(self) -> str:

@@ -92,9 +92,11 @@ def run_pass(
 def training_facts(step: Pass, training: Training) -> dict[str, Any]:
     """The settings of the training that matter to one pass: part of its stage's content key."""
     facts = asdict(training)
-    unused = ("epochs", "learning_rate")
+    unused = ["epochs", "learning_rate"]
     if isinstance(step, Lcrm):
-        unused = ("tuning_epochs", "tuning_learning_rate")
+        unused = ["tuning_epochs", "tuning_learning_rate"]
+    if not (isinstance(step, NpuQat) and step.energy_aware):
+        unused.append("energy_costs")
     return {name: value for name, value in facts.items() if name not in unused}
 
 

@@ -8,7 +8,7 @@ All you need is a good parametrization"). In the file they are int8 codes, multi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgekit_converters.cascades.library import quantizers
 from edgekit_converters.cascades.preserve import kept
 
 _REACHES = np.linspace(0.2, 1.0, 33)
+LEAST_BITS = 2
 _LEAST_REACH = 0.05
 """Training may not shrink a grid below this share of where it began: bias would overflow."""
 
@@ -35,11 +36,13 @@ class GridKernel(quantizers.Quantizer):  # type: ignore[misc]
 
     def __init__(self, wrapper: Any, kernel: Any, weights: dict[str, Any], bits: int) -> None:
         self.bits = bits
+        self.learned: Callable[[], Any] | None = None
         self._weights = weights
         self._kernel = kernel
         usual = weights.get("usual", weights)
         self.per_channel = usual["min_var"].shape.rank == 1
         began = best_reach(self.values(), bits, per_channel=self.per_channel)
+        self._shares = {bits: np.ones_like(began)}
         self._least = tf.constant(_LEAST_REACH * began)
         self._reach = wrapper.add_weight(
             f"{wrapper.layer.name}_reach",
@@ -53,8 +56,29 @@ class GridKernel(quantizers.Quantizer):  # type: ignore[misc]
         return {}
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
-        """The kernel on its grid."""
-        return snap(kept(inputs, weights), self.reach, self.bits)
+        """The kernel on its grid, or between two grids while its bits are learned."""
+        kernel = kept(inputs, weights)
+        if self.learned is None:
+            return snap(kernel, self.reach * self._shares[self.bits], self.bits)
+        bits = self.learned()
+        lower = tf.clip_by_value(tf.floor(bits), LEAST_BITS, float(max(self._shares)) - 1)
+        share = tf.stack([self._shares[whole] for whole in sorted(self._shares)])
+        place = tf.cast(lower, tf.int32) - LEAST_BITS
+        below = snap(kernel, self.reach * share[place], lower)
+        above = snap(kernel, self.reach * share[place + 1], lower + 1)
+        return below + (bits - lower) * (above - below)
+
+    def learn(self, bits: Callable[[], Any]) -> None:
+        """From now on the bits are what the function gives, between 2 and those so far.
+
+        Fewer bits reach less far: by how much is set once, from the kernel as it is.
+        """
+        most, values = self.bits, self.values()
+        reach = best_reach(values, most, per_channel=self.per_channel)
+        for fewer in range(LEAST_BITS, most):
+            best = best_reach(values, fewer, per_channel=self.per_channel)
+            self._shares[fewer] = best / reach
+        self.learned = bits
 
     def get_config(self) -> dict[str, Any]:
         """Nothing: such a model is stored as its weights."""
@@ -71,7 +95,7 @@ class GridKernel(quantizers.Quantizer):  # type: ignore[misc]
 
     def settled(self) -> tuple[Any, Any]:
         """The kernel on its grid, and the scale of its int8 codes."""
-        step = np.asarray(self.reach) / np.float32(levels(self.bits))
+        step = np.asarray(self.reach) * self._shares[self.bits] / np.float32(levels(self.bits))
         codes = np.rint(np.clip(self.values() / step, -levels(self.bits), levels(self.bits)))
         return codes * step, step / np.float32(2 ** (8 - self.bits))
 

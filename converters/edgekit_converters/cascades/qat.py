@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgekit_converters.cascades.grid import put_on_grid
+from edgekit_converters.cascades.bits import learn_bits
+from edgekit_converters.cascades.grid import GridKernel, put_on_grid
 from edgekit_converters.cascades.npu import prepare_settled, prove_grid, settle
 from edgekit_converters.cascades.preserve import HoldKept, Keep
 from edgekit_converters.cascades.rounded import (
@@ -18,6 +20,7 @@ from edgekit_converters.cascades.rounded import (
     used,
 )
 from edgekit_converters.cascades.tuning import prove_kernel, tune
+from edgekit_converters.energy import EnergyEstimate
 from edgekit_converters.errors import RewriteError, TrainingError
 from edgekit_converters.outcome import Outcome, count_parameters
 from edgekit_converters.passes import Cluster, NpuQat, Pass, Qat
@@ -56,12 +59,30 @@ def quantize_aware(
         for kernel in work.found
         if (name := kernel.layer.name) in work.keeps and not inner[name][1]
     )
-    grid = (
-        put_on_grid(work.rounded, step.weight_bits, step.activation_bits)
-        if isinstance(step, NpuQat)
-        else {}
+    grid: dict[str, GridKernel] = {}
+    learned = None
+    if isinstance(step, NpuQat):
+        grid = put_on_grid(work.rounded, step.weight_bits, step.activation_bits)
+        if step.energy_aware:
+            learned = learn_bits(
+                work.rounded, grid, work.found, step, training.energy_costs,
+                epochs=training.tuning_epochs,
+                batches=math.ceil(len(data.train[1]) / training.batch_size),
+                learning_rate=training.tuning_learning_rate,
+            )  # fmt: skip
+    trained = tune(
+        work.rounded,
+        model,
+        data,
+        training,
+        progress,
+        callbacks=(held, *([learned.callback] if learned else [])),
+        settling_epochs=learned.settling_epochs if learned else 0,
+        optimizer=learned.optimizer if learned else None,
     )
-    trained = tune(work.rounded, model, data, training, progress, callbacks=(held,))
+    if learned:
+        learned.settle(grid)
+    after = validation_accuracy(work.rounded, data, like=model)
     proof, final = _proof(work, before), work
     if isinstance(step, NpuQat):
         final = settle(work, model, step, grid)
@@ -75,14 +96,15 @@ def quantize_aware(
     )
     return Outcome(
         model=QuantizedModel(final.bridged.copy, final.rounded, step, before, work.caution),
-        changed=tuple(f"{path}: {what}" for path, what in work.changed),
+        changed=tuple(_changes(work, grid, learned.estimate if learned else None)),
         skipped=work.skipped,
         trained=trained,
         trainable_parameters=count_parameters(work.rounded.trainable_weights) - replaced,
         other_parameters=count_parameters(work.rounded.non_trainable_weights) + replaced,
         accuracy_before=validation_accuracy(model, data),
-        accuracy_after=validation_accuracy(work.rounded, data, like=model),
+        accuracy_after=after,
         proof=proof,
+        energy=learned.estimate if learned else None,
     )
 
 
@@ -111,6 +133,20 @@ def rebuild(
             f"The weights of {model.name!r} behind {step} do not fit it; carry the pass out again."
         ) from error
     return QuantizedModel(work.bridged.copy, work.rounded, step, before, caution)
+
+
+def _changes(
+    work: Rounded, grid: Mapping[str, GridKernel], energy: EnergyEstimate | None
+) -> Iterator[str]:
+    bits = {
+        kernel.path: grid[kernel.layer.name].bits
+        for kernel in work.found
+        if kernel.layer.name in grid
+    }
+    for path, what in work.changed:
+        yield f"{path}: {what}" + (f" on a grid of {bits[path]} bits" if path in bits else "")
+    if energy:
+        yield f"all of them: {energy}"
 
 
 def _proof(work: Rounded, before: tuple[Pass, ...]) -> tuple[LayerProof, ...]:
