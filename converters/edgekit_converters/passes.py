@@ -12,6 +12,7 @@ from edgekit_converters.lcrm.rules import STYLES, Style, Weights
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 Target = Literal["auto", "relu", "relu6", "hard_swish"]
+Allocation = Literal["uniform", "energy"]
 Schedule = Literal["polynomial", "constant"]
 Initialisation = Literal["kmeans++", "linear", "density", "random"]
 
@@ -86,7 +87,9 @@ class Prune:
     """Set the smallest weights of each kernel to zero while training goes on.
 
     `pattern` is `any` (single weights), `2:4` (two zeros in every four input channels) or a block
-    such as `4x1` (dense layers only). Depthwise kernels stay whole unless `depthwise`.
+    such as `4x1` (dense layers only). Depthwise kernels stay whole unless `depthwise`. `allocation`
+    gives every kernel the same sparsity, or all together the one asked for, more of it where zeros
+    save energy.
     """
 
     sparsity: float = 0.5
@@ -94,6 +97,7 @@ class Prune:
     pattern: str = ANY_PATTERN
     where: tuple[str, ...] = ()
     depthwise: bool = False
+    allocation: Allocation = "uniform"
 
     def __post_init__(self) -> None:
         if not _is_number(self.sparsity) or not 0 < self.sparsity < 1:
@@ -113,6 +117,12 @@ class Prune:
                 "sparsity of 0.5; leave the sparsity out, or the pattern."
             )
         _check_flag("prune", "depthwise", self.depthwise)
+        _check_choice("prune", "allocation", self.allocation, Allocation)
+        if self.allocation == "energy" and self.pattern != ANY_PATTERN:
+            raise RecipeError(
+                f"prune(pattern={self.pattern}, allocation=energy): a pattern fixes the share of "
+                "zeros of every kernel or block; leave the pattern out, or the allocation."
+            )
 
     @property
     def block(self) -> tuple[int, int] | None:

@@ -95,9 +95,15 @@ def training_facts(step: Pass, training: Training) -> dict[str, Any]:
     unused = ["epochs", "learning_rate"]
     if isinstance(step, Lcrm):
         unused = ["tuning_epochs", "tuning_learning_rate"]
-    if not (isinstance(step, NpuQat) and step.energy_aware):
+    if not _counts_energy(step):
         unused.append("energy_costs")
     return {name: value for name, value in facts.items() if name not in unused}
+
+
+def _counts_energy(step: Pass) -> bool:
+    if isinstance(step, Prune):
+        return step.allocation == "energy"
+    return isinstance(step, NpuQat) and step.energy_aware > 0
 
 
 def save_stage(model: Any, folder: Path) -> None:
