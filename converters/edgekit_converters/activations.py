@@ -31,14 +31,25 @@ CHEAP: dict[str, tuple[str, str]] = {
     "softplus": ("relu", "its limit on both sides"),
     "squareplus": ("relu", "its limit on both sides"),
     "sparse_plus": ("relu", "its limit on both sides"),
-    "sigmoid": ("hard_sigmoid", "between 0 and 1 too; a clamp, its scale folds away"),
-    "sparse_sigmoid": ("hard_sigmoid", "between 0 and 1 too; a clamp, its scale folds away"),
     "tanh": ("hard_tanh", "the identity around 0 between -1 and 1 too; a clamp"),
     "softsign": ("hard_tanh", "between -1 and 1 too; a clamp"),
 }
 """Costly activation -> what `to=auto` takes, and why. Names are those of `keras.activations`."""
 
-_ODD = ("exponential", "hard_shrink", "log_sigmoid", "soft_shrink", "tanh_shrink")
+_STAYING = {
+    "sigmoid": "one integer operator as it is (LOGISTIC), while a hard sigmoid is two, which stay "
+    "float behind qat",
+    **dict.fromkeys(
+        ("exponential", "hard_shrink", "log_sigmoid", "soft_shrink", "sparse_sigmoid",
+         "tanh_shrink"),
+        "no cheap activation is near it",
+    ),
+}  # fmt: skip
+"""Activations that `auto` leaves, and why; any other choice replaces them."""
+
+_ON_DEMAND = {"sigmoid": "hard_sigmoid"}
+"""What `auto` takes for an activation that it leaves, where a pattern names the layer."""
+
 _BOUNDED = ("hard_sigmoid", "hard_tanh", "sigmoid", "softsign", "sparse_sigmoid", "tanh")
 _OPERATIONS = {
     "Celu": "celu", "Elu": "elu", "Gelu": "gelu", "Mish": "mish", "Selu": "selu",
@@ -75,7 +86,7 @@ def activations(
     changed, skipped, seen = [], [], set()
     for call in graph.calls:
         name = _activation(call.layer)
-        if name not in CHEAP and name not in _ODD:
+        if name not in CHEAP and name not in _STAYING:
             continue
         reason = _left(call, name, step, ends, gates)
         target = CHEAP.get(name, ("", ""))[0] if step.to == "auto" else step.to
@@ -137,8 +148,8 @@ def _left(call: Call, name: str, step: Activations, ends: set[int], gates: set[i
     named = any(not pattern.startswith("!") for pattern in step.where)
     if id(layer) in gates and not named:
         return f"a gate: it is multiplied with another tensor; where='{call.path}' takes it"
-    if step.to == "auto" and name in _ODD:
-        return "no cheap activation is near it; to=relu would take its place"
+    if step.to == "auto" and name in _STAYING and not (named and name in _ON_DEMAND):
+        return f"{_STAYING[name]}; to=relu6 replaces it"
     return ""
 
 

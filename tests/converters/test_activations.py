@@ -12,7 +12,15 @@ from cascade_runs import FAST, chain, data, operators
 from converter_models import MODELS, assert_same, frozen, outputs, randomise, samples
 from keras import layers, ops
 
-from edgekit_converters import Activations, Quantize, RewriteError, export_tflite, run_pass
+from edgekit_converters import (
+    Activations,
+    NpuQat,
+    Quantize,
+    RewriteError,
+    export_tflite,
+    prove_file,
+    run_pass,
+)
 from edgekit_converters.activations import CHEAP
 from edgekit_converters.graph import read_graph
 
@@ -76,7 +84,7 @@ def test_inside_layers_and_apart_they_are_replaced_and_the_file_is_integer(
     file = export_tflite(
         outcome.model, Quantize("int8"), tmp_path / "m.tflite", representative=images
     )
-    assert set(operators(file.path)[:-1]) <= INTEGER | {"LOGISTIC"}
+    assert set(operators(file.path)[:-1]) <= INTEGER | {"LOGISTIC"}, name
     assert operators(file.path).count("LOGISTIC") == 1
 
 
@@ -90,7 +98,9 @@ def test_one_kind_for_all(to: Any) -> None:
 
 def test_what_has_nothing_near_it_stays_with_auto() -> None:
     outcome = run_pass(net("exponential", layers.ELU(name="apart")), Activations())
-    assert "no cheap activation is near it" in dict(outcome.skipped)["conv"]
+    assert dict(outcome.skipped)["conv"] == (
+        "exponential: no cheap activation is near it; to=relu6 replaces it"
+    )
     assert [line.split(":")[0] for line in outcome.changed] == ["apart"]
 
 
@@ -104,13 +114,21 @@ def test_cheap_ones_stay(cheap: Any) -> None:
         run_pass(chain(), Activations())
 
 
+def test_a_sigmoid_inside_is_replaced_on_demand() -> None:
+    model = net("sigmoid", layers.ELU(name="apart"))
+    assert "(LOGISTIC)" in dict(run_pass(model, Activations()).skipped)["conv"]
+    outcome = run_pass(model, Activations("relu6"))
+    assert outcome.changed == ("conv: sigmoid becomes relu6", "apart: elu becomes relu6")
+    assert dict(outcome.skipped) == {"out": "sigmoid: it makes the output"}
+
+
 def squeezed() -> Any:
     image = keras.Input((8, 8, 4))
     x = layers.Conv2D(8, 3, activation="silu", name="conv")(image)
     gate = layers.Dense(4, activation="silu", name="reduce")(layers.GlobalAveragePooling2D()(x))
     gate = layers.Dense(8, activation="sigmoid", name="gate")(gate)
     x = layers.Multiply(name="scaled")([x, layers.Reshape((1, 1, 8))(gate)])
-    x = layers.Dense(5, activation="sigmoid", name="hidden")(layers.GlobalAveragePooling2D()(x))
+    x = layers.Dense(5, activation="tanh", name="hidden")(layers.GlobalAveragePooling2D()(x))
     return keras.Model(image, layers.Activation("tanh", name="end")(layers.Dense(3)(x)))
 
 
@@ -120,12 +138,13 @@ def test_gates_stay_unless_a_pattern_names_them() -> None:
     found = names(outcome.model)
     assert found["gate"] == "sigmoid"
     assert (found["conv"], found["reduce"], found["hidden"]) == (
-        "hard_silu", "hard_silu", "hard_sigmoid",
+        "hard_silu", "hard_silu", "hard_tanh",
     )  # fmt: skip
     assert found["end"] == "tanh"
     assert "a gate: it is multiplied" in dict(outcome.skipped)["gate"]
     for where, taken in ((("gate",), {"gate"}), (("!conv",), {"reduce", "hidden"})):
         outcome = run_pass(model, Activations(where=where))
+        assert names(outcome.model)["gate"] == ("hard_sigmoid" if "gate" in where else "sigmoid")
         assert {line.split(":")[0] for line in outcome.changed} == taken
 
 
@@ -198,6 +217,24 @@ def test_with_data_the_model_is_trained_frozen_parts_too() -> None:
     for layer, moved in (("conv", True), ("bn", False), ("plain", False)):
         before, after = (m.get_layer(layer).get_weights()[0] for m in (model, outcome.model))
         assert np.array_equal(before, after) != moved, layer
+
+
+@pytest.mark.slow
+def test_behind_training_with_rounding_the_file_is_integer_too(tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 4))
+    x = layers.Conv2D(8, 3, activation="silu", name="a")(image)
+    x = layers.Activation("gelu")(layers.BatchNormalization()(layers.Conv2D(8, 3, name="b")(x)))
+    x = layers.ELU()(layers.Conv2D(8, 3, activation="tanh", name="c")(x))
+    x = layers.Conv2D(8, 1, activation="softplus", name="d")(x)
+    x = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    model = run_pass(keras.Model(image, x, name="many"), Activations()).model
+    outcome = run_pass(model, NpuQat(4), data=data(), training=FAST)
+    images = [data().train[0]]
+    file = export_tflite(
+        outcome.model, Quantize("int8"), tmp_path / "m.tflite", representative=images
+    )
+    assert set(operators(file.path)[:-1]) <= INTEGER
+    assert prove_file(file.path, outcome.proof).floats == ()
 
 
 def test_patterns_that_match_nothing_are_refused() -> None:

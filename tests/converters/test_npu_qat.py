@@ -91,6 +91,7 @@ def test_negative_batch_normalisation_keeps_the_grid(tmp_path: Path) -> None:
 MODELS = ("transposed", "squeeze_excite", "nested_twice", "custom", "bn_behind_add", "hard_swish")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_on_graphs_that_tfmot_does_not_know(name: str, tmp_path: Path) -> None:
     model = build(name)
@@ -106,6 +107,7 @@ def test_on_graphs_that_tfmot_does_not_know(name: str, tmp_path: Path) -> None:
     assert prove_file(path, outcome.proof).not_found == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", ["P+npu_qat(4)", "C+npu_qat(4)", "prune(0.5)+cluster(6, per_channel=true)+npu_qat(5)"]
 )
@@ -217,6 +219,7 @@ def test_only_what_kernels_read_is_coarse() -> None:
     assert coarse == {"quantize_layer", "relu", "pool", "third"}
 
 
+@pytest.mark.slow
 def test_coarse_activations_cost_accuracy_in_training_and_not_in_the_file(tmp_path: Path) -> None:
     """The file's activations have 8 bits: only the NPU drops the others."""
     fine, coarse = outcome_of("npu_qat(8)"), outcome_of("npu_qat(8, activation_bits=2)")
@@ -233,6 +236,7 @@ def test_coarse_activations_cost_accuracy_in_training_and_not_in_the_file(tmp_pa
     np.testing.assert_allclose(got, coarse.model.trained.predict(image, verbose=0), atol=0.02)
 
 
+@pytest.mark.slow
 def test_layers_left_out_stay_float(tmp_path: Path) -> None:
     outcome = run_pass(
         outcome_of("prune(0.5)+cluster(6)").model, NpuQat(4, where=("!conv",)),
