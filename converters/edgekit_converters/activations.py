@@ -89,7 +89,9 @@ def activations(
         if name not in CHEAP and name not in _STAYING:
             continue
         reason = _left(call, name, step, ends, gates)
-        target = CHEAP.get(name, ("", ""))[0] if step.to == "auto" else step.to
+        target: str = step.to
+        if step.to == "auto":
+            target, _ = CHEAP.get(name, (_ON_DEMAND.get(name, ""), ""))
         if not reason:
             replacements[call.path] = _replacing(target)
         if id(call.layer) in seen:
