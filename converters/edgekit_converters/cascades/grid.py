@@ -30,6 +30,7 @@ class GridKernel(quantizers.Quantizer):  # type: ignore[misc]
 
     Args:
         wrapper: TFMOT's wrapper around the layer; it gets the learned reach of the grid.
+        kernel: the variable that is rounded.
         weights: what the quantizer before built, with the zeros and clusters to keep.
         bits: of a weight.
     """

@@ -68,7 +68,10 @@ def settle(work: Rounded, model: Any, step: NpuQat, grid: Mapping[str, GridKerne
     """What training on the grid led to, with plain int8 rounding and its kernels on the grid."""
     settled = prepare_settled(model, step, work.caution)
     for trained, plain in zip(work.rounded.layers, settled.rounded.layers, strict=True):
-        values = [weight for weight in trained.weights if not _name(weight).endswith(_ADDED)]
+        on_grid = bool(getattr(trained, "_weight_vars", None))
+        values = [
+            weight for weight in trained.weights if not (on_grid and _name(weight).endswith(_ADDED))
+        ]
         for weight, value in zip(plain.weights, values, strict=True):
             weight.assign(value)
     for name, (_, rounding) in inside(settled.rounded).items():
