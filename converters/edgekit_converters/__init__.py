@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgekit_converters.energy import EnergyCosts, EnergyEstimate
 from edgekit_converters.errors import (
     ConverterError,
     ExportError,
@@ -92,6 +93,8 @@ __all__ = [
     "Cluster",
     "ConverterError",
     "Decision",
+    "EnergyCosts",
+    "EnergyEstimate",
     "ExportError",
     "Exported",
     "Inspection",

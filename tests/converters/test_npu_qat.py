@@ -33,6 +33,7 @@ from edgekit_converters import (
     save_stage,
 )
 from edgekit_converters.cascades.grid import GridActivation, best_reach, operand, put_on_grid, snap
+from edgekit_converters.cascades.ranges import calibrate
 from edgekit_converters.cascades.rounded import prepare
 from edgekit_converters.proof import LayerProof, count_bits
 
@@ -217,6 +218,37 @@ def test_only_what_kernels_read_is_coarse() -> None:
         if any(isinstance(quantizer, GridActivation) for quantizer in found):
             coarse.add(layer.name.removeprefix("quant_"))
     assert coarse == {"quantize_layer", "relu", "pool", "third"}
+
+
+def test_a_dense_layer_trains_on_the_integers_that_the_npu_multiplies() -> None:
+    image = keras.Input((8, 8, 4))
+    model = keras.Model(image, layers.Dense(CLASSES, name="only")(layers.Flatten()(image)))
+    rounded = prepare(model, NpuQat(4, 3), (), 0).rounded
+    calibrate(rounded, data(), FAST)
+    grid = put_on_grid(rounded, 4, 3)["only"]
+    images = data().validation[0]
+    got = rounded(images, training=False).numpy()
+    ends = {weight.name.split("/")[-1].split(":")[0]: float(weight) for weight in rounded.weights
+            if not weight.shape.rank}  # fmt: skip
+    low, high = ends["quantize_layer_min"], ends["quantize_layer_max"]
+    step = (high - low) / 255
+    zero = int(np.rint(-low / step)) - 128
+    codes = np.clip(np.rint(images.reshape(len(images), -1) / step) + zero, -128, 127).astype(int)
+
+    def operands(code: Any) -> Any:
+        return np.clip((code + 16) >> 5, -4, 3) << 5
+
+    kernel, scale = grid.settled()
+    weights = np.rint(kernel / scale).astype(int)
+    assert on_grid(weights, 4)
+    sums = (operands(codes) - operands(np.array(zero))) @ weights
+    wanted = sums * step * scale + np.asarray(model.get_layer("only").bias)
+    shown = (ends["post_activation_max"] - ends["post_activation_min"]) / 255
+    inside = (wanted > ends["post_activation_min"]) & (wanted < ends["post_activation_max"])
+    assert inside.mean() > 0.5
+    assert np.abs(got - wanted)[inside].max() < 0.6 * shown
+    fine = (codes - zero) @ weights * step * scale
+    assert np.abs(fine - wanted).max() > 5 * shown
 
 
 @pytest.mark.slow
