@@ -17,7 +17,7 @@ from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step
 from edgekit.stages import UNREADABLE, Staged, unreadable, versions
 from edgekit.store import content_key, file_name, read_facts, stage_folder
-from edgekit_converters.passes import Qat
+from edgekit_converters.passes import NpuQat, Qat
 from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor
 from edgekit_device import Number
 
@@ -172,7 +172,7 @@ def _proved(file: Path, staged: Staged, recipe: Recipe) -> FileProof:
     import edgekit_converters as ec
 
     last = staged.stages[-1] if staged.stages else None
-    trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat)
+    trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat | NpuQat)
     reasons = {**dict(last.skipped), **_half(last.changed)} if last and trained_int8 else {}
     return ec.prove_file(file, last.proof if last else (), reasons)
 

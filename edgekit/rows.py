@@ -12,7 +12,7 @@ from edgekit.evaluate import accuracy_change
 from edgekit.exporting import Optimized
 from edgekit.npu.outcome import NpuOutcome
 from edgekit.pareto import mark_pareto
-from edgekit_converters.passes import Cluster, Prune, Qat
+from edgekit_converters.passes import Cluster, NpuQat, Prune, Qat
 from edgekit_converters.recipe import parse_recipe
 from edgekit_device import Number
 
@@ -74,6 +74,7 @@ def _cascade_notes(passes: Sequence[Any]) -> list[str]:
         Prune: "P is pruning (the smallest weights become zero)",
         Cluster: "C is clustering (the weights of a kernel share a few values)",
         Qat: "Q is quantisation-aware training (int8 rounding in the loop, an int8 file)",
+        NpuQat: "npu_qat is the same on an NPU's grid of fewer bits, run here as int8",
     }
     used = [text for kind, text in meanings.items() if any(isinstance(p, kind) for p in passes)]
     if used:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgekit_converters.energy import EnergyCosts, EnergyEstimate
 from edgekit_converters.errors import (
     ConverterError,
     ExportError,
@@ -14,7 +15,16 @@ from edgekit_converters.errors import (
     RewriteError,
     TrainingError,
 )
-from edgekit_converters.passes import Cluster, Lcrm, Prune, Qat, Quantize
+from edgekit_converters.passes import (
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Prune,
+    Qat,
+    Quantize,
+)
 from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
@@ -81,14 +91,19 @@ _LAZY = {
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "Activations",
     "Cluster",
     "ConverterError",
     "Decision",
+    "EnergyCosts",
+    "EnergyEstimate",
     "ExportError",
     "Exported",
     "Inspection",
     "Lcrm",
+    "LowRank",
     "ModelLoadError",
+    "NpuQat",
     "Outcome",
     "ProofError",
     "Prune",
