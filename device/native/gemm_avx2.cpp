@@ -329,46 +329,58 @@ EDGEKIT_AVX2 void depthwise(const int8_t* const* taps, int tap_count, int channe
   }
 }
 
-EDGEKIT_AVX2 void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_stride,
-                             const int32_t* biases, const int32_t* multipliers,
-                             const int32_t* shifts, int32_t output_zero, int32_t low, int32_t high,
-                             int8_t* out, int64_t out_stride) {
+// Eight filters, of which the first `width` exist; all eight if Whole.
+template <bool Whole>
+EDGEKIT_AVX2 void requantize_eight(const int32_t* sums, int row_count, int width,
+                                   int64_t sums_stride, const int32_t* biases,
+                                   const int32_t* multipliers, const int32_t* shifts,
+                                   int32_t output_zero, int32_t low, int32_t high, int8_t* out,
+                                   int64_t out_stride) {
+  const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(width),
+                                           _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  const auto load = [&](const int32_t* from) EDGEKIT_AVX2 {
+    return Whole ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))
+                 : _mm256_maskload_epi32(from, lanes);
+  };
   const __m256i zero = _mm256_setzero_si256();
   const __m256i one = _mm256_set1_epi32(1);
   const __m256i nudge = _mm256_set1_epi64x(1 << 30);
+  const __m256i bias = biases ? load(biases) : zero;
+  const __m256i multiplier = load(multipliers);
+  const __m256i odd_multiplier = _mm256_srli_epi64(multiplier, 32);
+  const __m256i shift = load(shifts);
+  const __m256i left = _mm256_max_epi32(shift, zero);
+  const __m256i right = _mm256_max_epi32(_mm256_sub_epi32(zero, shift), zero);
+  const __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(one, right), one);
+  const __m256i half = _mm256_srli_epi32(mask, 1);
+  for (int row = 0; row < row_count; ++row, sums += sums_stride, out += out_stride) {
+    __m256i value = _mm256_sllv_epi32(_mm256_add_epi32(load(sums), bias), left);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(value, multiplier), nudge);
+    const __m256i odd = _mm256_add_epi64(
+        _mm256_mul_epi32(_mm256_srli_epi64(value, 32), odd_multiplier), nudge);
+    value = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+    const __m256i remainder = _mm256_and_si256(value, mask);
+    const __m256i threshold = _mm256_sub_epi32(half, _mm256_srai_epi32(value, 31));
+    const __m256i up = _mm256_cmpgt_epi32(remainder, threshold);
+    value = _mm256_sub_epi32(_mm256_srav_epi32(value, right), up);
+    value = _mm256_add_epi32(value, _mm256_set1_epi32(output_zero));
+    value = _mm256_min_epi32(_mm256_max_epi32(value, _mm256_set1_epi32(low)),
+                             _mm256_set1_epi32(high));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value),
+                                          _mm256_extracti128_si256(value, 1));
+    const int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+    memcpy(out, &bytes, Whole ? sizeof bytes : static_cast<size_t>(width));
+  }
+}
+
+void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_stride,
+                const int32_t* biases, const int32_t* multipliers, const int32_t* shifts,
+                int32_t output_zero, int32_t low, int32_t high, int8_t* out, int64_t out_stride) {
   for (int first = 0; first < filters; first += kLanes) {
-    const int width = filters - first < kLanes ? filters - first : kLanes;
-    const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(width),
-                                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    const __m256i bias = biases ? _mm256_maskload_epi32(biases + first, lanes) : zero;
-    const __m256i multiplier = _mm256_maskload_epi32(multipliers + first, lanes);
-    const __m256i odd_multiplier = _mm256_srli_epi64(multiplier, 32);
-    const __m256i shift = _mm256_maskload_epi32(shifts + first, lanes);
-    const __m256i left = _mm256_max_epi32(shift, zero);
-    const __m256i right = _mm256_max_epi32(_mm256_sub_epi32(zero, shift), zero);
-    const __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(one, right), one);
-    const __m256i half = _mm256_srli_epi32(mask, 1);
-    for (int row = 0; row < row_count; ++row) {
-      __m256i value = _mm256_maskload_epi32(sums + row * sums_stride + first, lanes);
-      value = _mm256_sllv_epi32(_mm256_add_epi32(value, bias), left);
-      const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(value, multiplier), nudge);
-      const __m256i odd = _mm256_add_epi64(
-          _mm256_mul_epi32(_mm256_srli_epi64(value, 32), odd_multiplier), nudge);
-      value = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
-      const __m256i remainder = _mm256_and_si256(value, mask);
-      const __m256i threshold = _mm256_sub_epi32(half, _mm256_srai_epi32(value, 31));
-      const __m256i up = _mm256_cmpgt_epi32(remainder, threshold);
-      value = _mm256_sub_epi32(_mm256_srav_epi32(value, right), up);
-      value = _mm256_add_epi32(value, _mm256_set1_epi32(output_zero));
-      value = _mm256_min_epi32(_mm256_max_epi32(value, _mm256_set1_epi32(low)),
-                               _mm256_set1_epi32(high));
-      const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value),
-                                            _mm256_extracti128_si256(value, 1));
-      const int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
-      int8_t* to = out + row * out_stride + first;
-      if (width == kLanes) memcpy(to, &bytes, sizeof bytes);
-      else memcpy(to, &bytes, static_cast<size_t>(width));
-    }
+    const int width = filters - first;
+    const auto run = width >= kLanes ? requantize_eight<true> : requantize_eight<false>;
+    run(sums + first, row_count, width, sums_stride, biases ? biases + first : nullptr,
+        multipliers + first, shifts + first, output_zero, low, high, out + first, out_stride);
   }
 }
 

@@ -137,18 +137,28 @@ void for_each_depthwise_row(const int8_t* input, const ConvShape& s, int32_t zer
   }
   work.taps.resize(weights.taps());
   work.sums.resize(static_cast<size_t>(s.out_width) * channels);
+  const int reach = (s.kernel_width - 1) * s.dilation_width;
+  const int64_t step = int64_t{s.dilation_width} * channels;
   for (int64_t row = 0; row < int64_t{s.batches} * s.out_height; ++row) {
     const int8_t* image = input + row / s.out_height * s.in_height * line;
     const int top = static_cast<int>(row % s.out_height) * s.stride_height - s.pad_top;
     for (int column = 0; column < s.out_width; ++column) {
       const int left = column * s.stride_width - s.pad_left;
+      const bool whole = left >= 0 && left + reach < s.in_width;
       const int8_t** tap = work.taps.data();
       for (int i = 0; i < s.kernel_height; ++i) {
         const int y = top + i * s.dilation_height;
-        for (int j = 0; j < s.kernel_width; ++j) {
-          const int x = left + j * s.dilation_width;
-          const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
-          *tap++ = inside ? image + y * line + int64_t{x} * channels : padding;
+        if (y < 0 || y >= s.in_height) {
+          for (int j = 0; j < s.kernel_width; ++j) *tap++ = padding;
+        } else if (whole) {
+          const int8_t* from = image + y * line + int64_t{left} * channels;
+          for (int j = 0; j < s.kernel_width; ++j, from += step) *tap++ = from;
+        } else {
+          for (int j = 0; j < s.kernel_width; ++j) {
+            const int x = left + j * s.dilation_width;
+            const bool inside = x >= 0 && x < s.in_width;
+            *tap++ = inside ? image + y * line + int64_t{x} * channels : padding;
+          }
         }
       }
       multiply(work.taps.data(), weights, work.sums.data() + int64_t{column} * channels);

@@ -288,21 +288,27 @@ void multiply_float(const float* rows, int row_count, int64_t row_stride, const 
 void depthwise(const int8_t* const* taps, int tap_count, int channels, const int16_t* pairs,
                int32_t* sums) {
   int c = 0;
-  for (; c + 8 <= channels; c += 8) {
-    int32x4_t low = vdupq_n_s32(0);
-    int32x4_t high = low;
-    const auto add = [&](const int8_t* from, int16x8_t w) {
-      const int16x8_t a = vmovl_s8(vld1_s8(from + c));
-      low = vmlal_s16(low, vget_low_s16(a), vget_low_s16(w));
-      high = vmlal_high_s16(high, a, w);
+  for (; c + 16 <= channels; c += 16) {
+    int32x4_t total[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+    const auto add = [&](int8x16_t a, int16x8_t low, int16x8_t high) {
+      const int16x8_t first = vmovl_s8(vget_low_s8(a));
+      const int16x8_t second = vmovl_high_s8(a);
+      total[0] = vmlal_s16(total[0], vget_low_s16(first), vget_low_s16(low));
+      total[1] = vmlal_high_s16(total[1], first, low);
+      total[2] = vmlal_s16(total[2], vget_low_s16(second), vget_low_s16(high));
+      total[3] = vmlal_high_s16(total[3], second, high);
     };
-    for (int tap = 0; tap < tap_count; tap += 2) {
-      const int16x8x2_t w = vld2q_s16(pairs + (int64_t{tap / 2} * channels + c) * 2);
-      add(taps[tap], w.val[0]);
-      if (tap + 1 < tap_count) add(taps[tap + 1], w.val[1]);
+    const int16_t* at = pairs + 2 * c;
+    int tap = 0;
+    for (; tap + 2 <= tap_count; tap += 2, at += 2 * channels) {
+      const int16x8x2_t low = vld2q_s16(at);
+      const int16x8x2_t high = vld2q_s16(at + 16);
+      add(vld1q_s8(taps[tap] + c), low.val[0], high.val[0]);
+      add(vld1q_s8(taps[tap + 1] + c), low.val[1], high.val[1]);
     }
-    vst1q_s32(sums + c, low);
-    vst1q_s32(sums + c + 4, high);
+    if (tap < tap_count)
+      add(vld1q_s8(taps[tap] + c), vld2q_s16(at).val[0], vld2q_s16(at + 16).val[0]);
+    for (int i = 0; i < 4; ++i) vst1q_s32(sums + c + 4 * i, total[i]);
   }
   for (; c < channels; ++c) {
     int32_t sum = 0;
@@ -319,32 +325,38 @@ inline int32x4_t load(const int32_t* from, int count) {
   return vld1q_s32(lanes);
 }
 
+// Four filters, of which the first `width` exist; all four if Whole, so that nothing but vector
+// instructions is left in the loop.
+template <bool Whole>
+void requantize_four(const int32_t* sums, int row_count, int width, int64_t sums_stride,
+                     int32x4_t bias, int32x4_t multiplier, int32x4_t shift, int32_t output_zero,
+                     int32_t low, int32_t high, int8_t* out, int64_t out_stride) {
+  const int32x4_t left = vmaxq_s32(shift, vdupq_n_s32(0));
+  const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
+  for (int row = 0; row < row_count; ++row, sums += sums_stride, out += out_stride) {
+    int32x4_t value = Whole ? vld1q_s32(sums) : load(sums, width);
+    value = vqrdmulhq_s32(vshlq_s32(vaddq_s32(value, bias), left), multiplier);
+    // VRSHL rounds half up; one less beforehand rounds halves of negative values down.
+    const int32x4_t less = vshrq_n_s32(vandq_s32(value, right), 31);
+    value = vrshlq_s32(vqaddq_s32(value, less), right);
+    value = vaddq_s32(value, vdupq_n_s32(output_zero));
+    value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(low)), vdupq_n_s32(high));
+    const int16x4_t words = vmovn_s32(value);
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+    const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
+    memcpy(out, &four, Whole ? sizeof four : static_cast<size_t>(width));
+  }
+}
+
 void requantize(const int32_t* sums, int row_count, int filters, int64_t sums_stride,
                 const int32_t* biases, const int32_t* multipliers, const int32_t* shifts,
                 int32_t output_zero, int32_t low, int32_t high, int8_t* out, int64_t out_stride) {
-  const int32x4_t zero = vdupq_n_s32(0);
   for (int first = 0; first < filters; first += 4) {
-    const int width = filters - first < 4 ? filters - first : 4;
-    const int32x4_t bias = biases ? load(biases + first, width) : zero;
-    const int32x4_t multiplier = load(multipliers + first, width);
-    const int32x4_t shift = load(shifts + first, width);
-    const int32x4_t left = vmaxq_s32(shift, zero);
-    const int32x4_t right = vminq_s32(shift, zero);
-    for (int row = 0; row < row_count; ++row) {
-      int32x4_t value = load(sums + row * sums_stride + first, width);
-      value = vqrdmulhq_s32(vshlq_s32(vaddq_s32(value, bias), left), multiplier);
-      // VRSHL rounds half up; one less beforehand rounds halves of negative values down.
-      const int32x4_t less = vshrq_n_s32(vandq_s32(value, right), 31);
-      value = vrshlq_s32(vqaddq_s32(value, less), right);
-      value = vaddq_s32(value, vdupq_n_s32(output_zero));
-      value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(low)), vdupq_n_s32(high));
-      const int16x4_t words = vmovn_s32(value);
-      const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
-      const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
-      int8_t* to = out + row * out_stride + first;
-      if (width == 4) memcpy(to, &four, sizeof four);
-      else memcpy(to, &four, static_cast<size_t>(width));
-    }
+    const int width = filters - first;
+    const int32x4_t bias = biases ? load(biases + first, width) : vdupq_n_s32(0);
+    const auto run = width >= 4 ? requantize_four<true> : requantize_four<false>;
+    run(sums + first, row_count, width, sums_stride, bias, load(multipliers + first, width),
+        load(shifts + first, width), output_zero, low, high, out + first, out_stride);
   }
 }
 
