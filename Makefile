@@ -9,6 +9,9 @@ OLD_PYTHON := $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
+# scikit-build-core's import hook goes before PYTHONPATH; the path beside it is enough.
+PLAIN_PATH = sed -i '/^import /d' $(1)/lib/python3*/site-packages/_editable_skbc_edgekit_device.pth
+
 .PHONY: help demo test quick check wheels clean
 help:
 	@echo "make demo    the whole way on handwritten digits, in minutes"
@@ -47,12 +50,14 @@ wheels: .venv/ready
 		{ echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q -e './device[litert]' -e ./converters -e '.[dev]'
+	$(call PLAIN_PATH,.venv)
 	touch $@
 
 $(TFLITE)/ready: device/pyproject.toml constraints-tflite-runtime.txt | .venv/ready
 	$(OLD_PYTHON) -m venv $(TFLITE)
 	PIP_CONSTRAINT=constraints-tflite-runtime.txt $(TFLITE)/bin/python -m pip install -q \
 		-e './device[tflite-runtime]' pytest hypothesis
+	$(call PLAIN_PATH,$(TFLITE))
 	touch $@
 
 clean:

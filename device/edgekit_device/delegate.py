@@ -204,18 +204,27 @@ class Nepu:
             ) from error
         self._pointer = ctypes.c_void_p(self.handle._get_native_delegate_pointer())
 
-    def interpreter(self, model: Path | bytes, *, reference: bool = False, **more: Any) -> Any:
+    def interpreter(
+        self,
+        model: Path | bytes,
+        *,
+        reference: bool = False,
+        require_claims: bool = False,
+        **more: Any,
+    ) -> Any:
         """Make an interpreter of the model with this delegate, its tensors allocated.
 
         `reference`: what the delegate leaves is run by the runtime's reference kernels, so that
-        the whole result is exact. `more` goes to the runtime's Interpreter.
+        the whole result is exact. `require_claims`: a model of which the delegate takes nothing is
+        an error. `more` goes to the runtime's Interpreter.
 
         Raises:
-            ModelError: the runtime refuses the model.
+            ModelError: the runtime refuses the model, or the delegate takes nothing of it.
         """
         content = (
             {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
         )
+        name = "the model" if isinstance(model, bytes) else Path(model).name
         resolvers = self._module.OpResolverType
         if reference:
             more["experimental_op_resolver_type"] = resolvers.BUILTIN_REF
@@ -223,8 +232,11 @@ class Nepu:
             made = self._module.Interpreter(**content, experimental_delegates=[self.handle], **more)
             made.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            name = "the model" if isinstance(model, bytes) else Path(model).name
             raise ModelError("delegate", f"{name}: {error}") from error
+        if require_claims and self.coverage().claimed == 0:
+            raise ModelError(
+                "delegate", f"{name}: the NEPU takes none of its nodes. {self.coverage().summary()}"
+            )
         return made
 
     def coverage(self) -> Coverage:

@@ -61,6 +61,10 @@ Variant plain_variant();
 Variant avx2_variant();
 Variant avx512_vnni_variant();
 Variant avx512_vbmi_variant();
+void lookup_avx512(const int8_t* rows, int row_count, int64_t row_stride, const Lookup& products,
+                   int filters, int depth, int32_t* sums, int64_t sums_stride);
+void permute_avx512(const int8_t* index, int vectors, const int8_t* selectors, int steps,
+                    const uint8_t* planes, int32_t* sums);
 #elif defined(__aarch64__)
 Variant neon_variant();
 Variant neon_dot_variant();

@@ -112,6 +112,15 @@ def test_a_broken_rule_is_the_reason(rng: np.random.Generator) -> None:
     )
 
 
+def test_a_model_of_which_nothing_is_taken_is_an_error_when_asked() -> None:
+    nepu = Nepu(Arithmetic(weight_bits=4), RUNTIME)
+    file = MODELS / "batch_of_8.tflite"
+    nepu.interpreter(file)
+    with pytest.raises(ModelError, match="the NEPU takes none of its nodes"):
+        nepu.interpreter(file, require_claims=True)
+    Nepu(None, RUNTIME).interpreter(file, require_claims=True)
+
+
 def test_float32_stays_on_the_cpu_in_approximate_arithmetic() -> None:
     nepu = Nepu(Arithmetic(weight_bits=4), RUNTIME)
     nepu.interpreter(MODELS / "conv_float32.tflite")
