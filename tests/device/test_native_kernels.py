@@ -14,7 +14,7 @@ CHECK = Path(__file__).with_name("check_kernels.cpp")
 X86 = ("avx512-vbmi", "avx512-vnni", "avx2", "plain")
 ARM = ("neon-dot", "neon", "plain")
 CORES = ("max", "cortex-a53", "cortex-a76")
-EMULATED = all(map(shutil.which, ("aarch64-linux-gnu-g++", "qemu-aarch64")))
+TOOLS = {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"}
 
 pytestmark = pytest.mark.slow
 
@@ -67,17 +67,19 @@ def test_variants_are_those_of_the_cpu(checker: Path) -> None:
     assert ("neon-dot" in names) == ("asimddp" in flags)
 
 
-if EMULATED:
+@pytest.fixture(scope="module")
+def arm_checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for tool, package in TOOLS.items():
+        if not shutil.which(tool):
+            pytest.skip(f"no {tool}; install {package}")
+    program = tmp_path_factory.mktemp("kernels") / "check-aarch64"
+    return build("aarch64-linux-gnu-g++", program, "-O3", "-static")
 
-    @pytest.fixture(scope="module")
-    def arm_checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-        program = tmp_path_factory.mktemp("kernels") / "check-aarch64"
-        return build("aarch64-linux-gnu-g++", program, "-O3", "-static")
 
-    @pytest.mark.parametrize("core", CORES)
-    def test_variants_on_emulated_arm_cores(arm_checker: Path, core: str) -> None:
-        emulator = ("qemu-aarch64", "-cpu", core)
-        names = run(*emulator, arm_checker, "names").split()
-        assert names == [name for name in ARM if name != "neon-dot" or core != "cortex-a53"]
-        for name in names[: None if core == "max" else -1]:  # "plain" is the same everywhere
-            assert f"{name}: " in run(*emulator, arm_checker, name, "1")
+@pytest.mark.parametrize("core", CORES)
+def test_variants_on_emulated_arm_cores(arm_checker: Path, core: str) -> None:
+    emulator = ("qemu-aarch64", "-cpu", core)
+    names = run(*emulator, arm_checker, "names").split()
+    assert names == [name for name in ARM if name != "neon-dot" or core != "cortex-a53"]
+    for name in names[: None if core == "max" else -1]:  # "plain" is the same everywhere
+        assert f"{name}: " in run(*emulator, arm_checker, name, "1")
