@@ -144,9 +144,12 @@ void lookup_directly(const int8_t* rows, int row_count, int64_t row_stride, cons
         w[i] = products.index + (d + i) * products.index_stride;
       }
       if (count == 4) {
-        for (int f = 0; f < filters; ++f)
+        for (int f = 0; f < filters; ++f) {
           to[f] += line[0][static_cast<uint8_t>(w[0][f])] + line[1][static_cast<uint8_t>(w[1][f])] +
                    line[2][static_cast<uint8_t>(w[2][f])] + line[3][static_cast<uint8_t>(w[3][f])];
+          // Vectors put together from single products would be slower.
+          __asm__ volatile("");
+        }
       } else {
         for (int i = 0; i < count; ++i)
           for (int f = 0; f < filters; ++f) to[f] += line[i][static_cast<uint8_t>(w[i][f])];

@@ -16,6 +16,8 @@ ARM = ("neon-dot", "neon", "plain")
 CORES = ("max", "cortex-a53", "cortex-a76")
 EMULATED = all(map(shutil.which, ("aarch64-linux-gnu-g++", "qemu-aarch64")))
 
+pytestmark = pytest.mark.slow
+
 
 def build(compiler: str, program: Path, *options: str) -> Path:
     command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", *options, f"-I{NATIVE}"]
@@ -72,7 +74,6 @@ if EMULATED:
         program = tmp_path_factory.mktemp("kernels") / "check-aarch64"
         return build("aarch64-linux-gnu-g++", program, "-O3", "-static")
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("core", CORES)
     def test_variants_on_emulated_arm_cores(arm_checker: Path, core: str) -> None:
         emulator = ("qemu-aarch64", "-cpu", core)
