@@ -88,12 +88,14 @@ def emulate(
     runtime: Runtime,
     inputs: Arrays | None = None,
     *,
+    require_claims: bool = False,
     progress: Progress = silent,
 ) -> tuple[Emulation, list[npt.NDArray[Any]]]:
     """Run a file in an NPU's arithmetic; gives the outputs, one array [inferences, …] for each.
 
     `inputs` hold one array [inferences, *shape] for each input, in the file's order and type;
     without them the golden file's samples are taken, or one random sample where there is none.
+    `require_claims`: a file of which the NPU takes nothing is an error.
 
     Raises:
         ModelError: the file cannot be read, or the inputs do not fit it.
@@ -104,7 +106,7 @@ def emulate(
     except OSError as error:
         raise ModelError("unreadable-file", f"{path} cannot be read: {error}") from error
     nepu = Nepu(arithmetic, runtime)
-    interpreter = nepu.interpreter(path, reference=True)
+    interpreter = nepu.interpreter(path, reference=True, require_claims=require_claims)
     details = interpreter.get_input_details()
     which, taken = _inputs(path, sha256, details, inputs)
     outputs = interpreter.get_output_details()

@@ -44,6 +44,11 @@ def add_emulate(
     )
     command.add_argument("--inputs", metavar="FILE.npz", help="what to run it on")
     command.add_argument("--outputs", metavar="FILE.npz", help="where its answers are written")
+    command.add_argument(
+        "--require-claims",
+        action="store_true",
+        help="a file of which the NPU takes nothing is an error",
+    )
     command.add_argument("--runtime", choices=RUNTIME_CHOICES, default="auto")
     command.add_argument("--progress", choices=sorted(progress), default="none")
 
@@ -66,6 +71,7 @@ def run_emulate(options: argparse.Namespace, progress: dict[str, Progress]) -> i
         arithmetic,
         runtime,
         inputs,
+        require_claims=options.require_claims,
         progress=progress[options.progress],
     )
     if options.outputs:

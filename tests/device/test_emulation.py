@@ -10,6 +10,7 @@ import pytest
 from delegate_models import need_delegate
 from hypothesis import given
 from hypothesis import strategies as st
+from tflite_file import SOFTMAX, ModelFile
 
 from edgekit_device.arithmetic import Arithmetic, changed, settings_of
 from edgekit_device.cli import main
@@ -170,3 +171,17 @@ def test_the_command_writes_answers_and_counts(
     assert "mean of 4 (golden inputs)" in text
     assert main([*words, "--arithmetic", "bits=4"]) == 2
     assert "is no setting" in capsys.readouterr().err
+
+
+def test_a_file_that_the_npu_takes_nothing_of_is_an_error_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = ModelFile()
+    x = odd.tensor((1, 4), dtype=np.float32, is_input=True)
+    odd.outputs = [odd.node(SOFTMAX, [x], odd.tensor((1, 4), dtype=np.float32), beta=1.0)]
+    file = tmp_path / "softmax.tflite"
+    file.write_bytes(odd.to_bytes())
+    assert main(["emulate", str(file), "--npu", "nepu-v1"]) == 0
+    assert "0 of 1 nodes" in capsys.readouterr().out
+    assert main(["emulate", str(file), "--npu", "nepu-v1", "--require-claims"]) == 2
+    assert "takes none of its nodes" in capsys.readouterr().err
