@@ -445,6 +445,7 @@ const std::vector<OperatorRules>& operator_rules() {
        {&kAllInt8, &kInt8, &kPerTensor, &kSameQuantization, &kNoConcatenationActivation}},
       {kPad, "PAD", {&kInt8, &kPerTensor, &kSameQuantization, &kConstantPaddings}},
       {kRelu, "RELU", {&kInt8, &kPerTensor}},
+      {kReluN1To1, "RELU_N1_TO_1", {&kInt8, &kPerTensor}},
       {kRelu6, "RELU6", {&kInt8, &kPerTensor}},
       {kLeakyRelu, "LEAKY_RELU", {&kInt8, &kPerTensor}},
       {kPrelu, "PRELU", {&kTwoInt8, &kInt8, &kPerTensor, &kBroadcast}},
@@ -467,6 +468,7 @@ const std::vector<OperatorRules>& operator_rules() {
 static bool has_params(int builtin) {
   switch (builtin) {
     case kRelu:
+    case kReluN1To1:
     case kRelu6:
     case kPrelu:
     case kHardSwish:

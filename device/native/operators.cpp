@@ -729,8 +729,11 @@ std::unique_ptr<Operator> make_operator(const NodeView& node) {
     case kReshape:
       return std::make_unique<Reshape>(static_cast<const TfLiteReshapeParams*>(node.params));
     case kRelu:
+    case kReluN1To1:
     case kRelu6: {
-      const auto activation = node.builtin == kRelu ? kTfLiteActRelu : kTfLiteActRelu6;
+      const auto activation = node.builtin == kRelu         ? kTfLiteActRelu
+                              : node.builtin == kReluN1To1 ? kTfLiteActReluN1To1
+                                                           : kTfLiteActRelu6;
       return std::make_unique<Unary>([activation](const Tensor& in, const Tensor& out) {
         return relu(in, out, activation);
       });

@@ -229,6 +229,7 @@ enum Builtin : int {
   kMaxPool2d = 17,
   kMul = 18,
   kRelu = 19,
+  kReluN1To1 = 20,
   kRelu6 = 21,
   kReshape = 22,
   kResizeBilinear = 23,

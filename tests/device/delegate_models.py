@@ -366,6 +366,7 @@ OPERATORS: dict[str, Callable[[Random], tuple[ModelFile, list[np.ndarray]]]] = {
     "CONCATENATION": concatenation,
     "PAD": pad,
     "RELU": unary(tf.RELU),
+    "RELU_N1_TO_1": unary(tf.RELU_N1_TO_1),
     "RELU6": unary(tf.RELU6),
     "LEAKY_RELU": unary(tf.LEAKY_RELU),
     "PRELU": binary(tf.PRELU),
