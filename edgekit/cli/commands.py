@@ -220,7 +220,10 @@ def _parent(options: argparse.Namespace) -> Parent:
 def _trained(options: argparse.Namespace) -> Training:
     import edgekit_converters as ec
 
+    npus = _targets(options)
+    costs = {"energy_costs": npus[0].energy_costs} if npus else {}
     return ec.Training(
+        **costs,
         epochs=options.epochs,
         learning_rate=options.learning_rate,
         batch_size=options.batch_size,
@@ -249,13 +252,18 @@ def _profiling(options: argparse.Namespace) -> ProfileSettings:
 
 def _npus(options: argparse.Namespace) -> list[Npu]:
     """The NPUs asked for; the library that emulates them is looked for before any work."""
-    from edgekit.npu.target import load_target
     from edgekit_device.delegate import library_path
 
     if options.arithmetic and not options.npu:
         raise RunError("--arithmetic is that of an NPU: name one with --npu, such as nepu-v1.")
     if options.npu:
         library_path()
+    return _targets(options)
+
+
+def _targets(options: argparse.Namespace) -> list[Npu]:
+    from edgekit.npu.target import load_target
+
     return [load_target(named, options.arithmetic) for named in options.npu]
 
 

@@ -65,6 +65,14 @@ def _optimize(command: argparse.ArgumentParser) -> None:
         help="the file's fixed batch size (default: 1), or open, which accelerators refuse",
     )
     _data(command, required=False)
+    command.add_argument(
+        "--npu",
+        action="append",
+        default=[],
+        metavar="NPU",
+        help="energy-aware training weighs this NPU's energies: a profile's name, or its file",
+    )
+    command.set_defaults(arithmetic=[])
     _training(command)
     _out(command)
     _common(command)
@@ -200,7 +208,7 @@ def _npu(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NPU",
         help="an NPU to emulate too: a profile's name such as nepu-v1, or its TOML file; may be "
-        "given more than once",
+        "given more than once, and energy-aware training weighs the first one's energies",
     )
     _arithmetic(command)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgekit.npu.precision import Precision
 from edgekit.npu.profile import NpuProfile, parse_npu
+from edgekit_converters.energy import EnergyCosts
 from edgekit_device.arithmetic import Arithmetic, changed
 from edgekit_device.npus import npu_data
 
@@ -33,6 +34,17 @@ class Npu:
         costly = named & {field.name for field in fields(Precision)}
         changes = {name: getattr(self.arithmetic, name) for name in costly}
         return replace(self.profile.precision, **changes)
+
+    @property
+    def energy_costs(self) -> EnergyCosts:
+        """What training weighs where it is energy-aware: products, and weights fetched once."""
+        array, profile = self.profile.array, self.profile
+        wider = (16 / array.weight_bits) * (16 / array.activation_bits)
+        home = profile.shared if profile.keeps_weights and profile.shared else profile.dram
+        return EnergyCosts(
+            mac_16bit_j=(array.multiply_j + array.add_j) * wider,
+            weight_bit_j=home.read_j_per_byte / 8,
+        )
 
     @property
     def key(self) -> dict[str, Any]:

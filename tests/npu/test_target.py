@@ -55,3 +55,11 @@ def test_a_profile_that_is_not_there_is_refused(name: str) -> None:
 def test_a_setting_that_is_none_is_refused() -> None:
     with pytest.raises(ArithmeticSettingError, match="'speed=9' is no setting"):
         load_target("nepu-v1", ["speed=9"])
+
+
+def test_training_weighs_the_profiles_energies() -> None:
+    costs = load_target("nepu-v1").energy_costs
+    profile = load_target("nepu-v1").profile
+    # Its array is of 8 bits: a product of 16 costs four times as much.
+    assert costs.mac_j(8, 8) == pytest.approx(profile.array.multiply_j + profile.array.add_j)
+    assert costs.weight_bit_j * 8 == profile.dram.read_j_per_byte
