@@ -27,7 +27,7 @@ from edgekit.rows import all_layers, all_stages, make_notes, make_rows, runtimes
 from edgekit.stages import Parent, versions
 from edgekit.store import open_run
 from edgekit_converters.recipe import SHORT_NAMES
-from edgekit_device.delegate import library_path
+from edgekit_device.delegate import instruction_sets
 
 if TYPE_CHECKING:
     from edgekit.npu.target import Npu
@@ -74,8 +74,9 @@ def compare(
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
     places = list(dict.fromkeys(parse_board(board) for board in boards))
+    npus = _apart(npus)
     if npus:
-        library_path()
+        instruction_sets()
     agents = {board: check_board(board, profiling) for board in places}
     run = open_run(out)
     found: list[str] = []
@@ -133,13 +134,28 @@ def compare(
                     runtimes(records),
                     training.tuning_epochs,
                 ),
-                notes=(*make_notes(data, done), *(f"{_capital(text)}." for text in found)),
+                notes=(
+                    *make_notes(data, done, [str(npu) for npu in npus]),
+                    *(f"{_capital(text)}." for text in found),
+                ),
                 cautions=cautions(rows, stages, data),
                 npus=tuple(outcomes),
             )
             with storing(run, "the comparison"):
                 write_whole(run / "comparison.json", comparison_to_json(comparison))
     return comparison
+
+
+def _apart(npus: Sequence[Npu]) -> list[Npu]:
+    """Each NPU once; two that differ must not share a name."""
+    found: dict[str, Npu] = {}
+    for npu in npus:
+        if found.setdefault(str(npu), npu).key != npu.key:
+            raise RunError(
+                f"Two NPUs are called {npu}, with other numbers; give one of the profiles "
+                f"({found[str(npu)].named}, {npu.named}) another name."
+            )
+    return list(found.values())
 
 
 def _carry_out(

@@ -51,8 +51,10 @@ def runtimes(records: list[dict[str, Any]]) -> dict[str, str]:
     return {item["board"]: item["record"]["runtime"]["name"] for item in known}
 
 
-def make_notes(data: Dataset, results: Sequence[Optimized]) -> tuple[str, ...]:
-    """How the numbers are to be read."""
+def make_notes(
+    data: Dataset, results: Sequence[Optimized], npus: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """How the numbers are to be read; `npus` are the emulated ones' names."""
     passes = [step for result in results for step in parse_recipe(result.recipe).passes]
     return (
         f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
@@ -63,9 +65,20 @@ def make_notes(data: Dataset, results: Sequence[Optimized]) -> tuple[str, ...]:
         *_cascade_notes(passes),
         f"The {len(results)} files ran in turns in the same rounds, so that drift of the machine "
         "meets all; the latency's interval is the range of the medians of those rounds.",
+        *_npu_notes(npus),
         "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
         "into convolutions.",
     )
+
+
+def _npu_notes(npus: Sequence[str]) -> list[str]:
+    if not npus:
+        return []
+    return [
+        f"Rows of {' and '.join(npus)}: accuracy is that of the test samples in the NPU's "
+        "arithmetic, emulated; time and energy come from a model of the NPU, whose error is the "
+        "interval and much the same for all recipes. An NPU that skips zeros gains from pruning."
+    ]
 
 
 def _cascade_notes(passes: Sequence[Any]) -> list[str]:

@@ -144,14 +144,18 @@ def raw_samples(path: Path, samples: Any) -> Any:
         ExportError: the runtime refuses the file.
     """
     signature, _ = open_file(path)
+    if len(signature.inputs) != 1:
+        raise ExportError(
+            f"{path.name} has {len(signature.inputs)} inputs; samples of one array fit one input."
+        )
     (tensor,) = signature.inputs
     batch = tensor.shape[0]
     count = -(-len(samples) // batch)
-    rest = samples[(count - 1) * batch :]
-    filled = np.concatenate(
-        [samples[: (count - 1) * batch], np.resize(rest, (batch, *rest.shape[1:]))]
-    )
-    return tensor.quantise(filled).reshape(count, batch, *samples.shape[1:])
+    raw = np.empty((count, *tensor.shape), dtype=tensor.dtype)
+    for index in range(count):  # a batch at a time: quantising takes eight bytes a value
+        chunk = samples[index * batch : (index + 1) * batch]
+        raw[index] = tensor.quantise(np.resize(chunk, (batch, *chunk.shape[1:])))
+    return raw
 
 
 def correct_of(path: Path, raw: Any, labels: Any, *, from_logits: bool = False) -> list[bool]:
@@ -161,6 +165,10 @@ def correct_of(path: Path, raw: Any, labels: Any, *, from_logits: bool = False) 
         ExportError: the runtime refuses the file.
     """
     signature, _ = open_file(path)
+    if len(signature.outputs) != 1:
+        raise ExportError(
+            f"{path.name} has {len(signature.outputs)} outputs; labels fit a file of one output."
+        )
     real = signature.outputs[0].dequantise(raw)
     scores = real.reshape(-1, *real.shape[2:])[: len(labels)]
     return [

@@ -13,6 +13,8 @@ from edgekit_device.errors import ArithmeticSettingError
 Overflow = Literal["saturate", "wrap"]
 
 _MULTIPLIER = re.compile(r"exact|mitchell|truncated\((\d{1,2})\)|drum\((\d)\)|table\((.+)\)")
+MULTIPLIERS = "exact, truncated(0 to 14), drum(2 to 8), mitchell or table(FILE)"
+"""Those that the delegate knows, in words."""
 _BITS = {"weight_bits": (2, 8), "activation_bits": (2, 8), "accumulator_bits": (16, 32)}
 
 
@@ -57,12 +59,8 @@ class Arithmetic:
         for name in ("skip_zero_weights", "skip_zero_activations"):
             if not isinstance(getattr(self, name), bool):
                 raise _broken(name, getattr(self, name), "true or false")
-        if not _known_multiplier(self.multiplier):
-            raise _broken(
-                "multiplier",
-                self.multiplier,
-                "exact, truncated(0 to 14), drum(2 to 8), mitchell or table(FILE)",
-            )
+        if not known_multiplier(self.multiplier):
+            raise _broken("multiplier", self.multiplier, MULTIPLIERS)
 
     @property
     def exact(self) -> bool:
@@ -134,7 +132,8 @@ def _setting(text: str) -> tuple[str, Any]:
         ) from error
 
 
-def _known_multiplier(name: object) -> bool:
+def known_multiplier(name: object) -> bool:
+    """Say whether the delegate knows a multiplier of that name."""
     match = _MULTIPLIER.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         return False

@@ -139,7 +139,21 @@ def emulate(
         nodes=coverage.nodes,
         totals=tuple(totals[key] for key in sorted(totals)),
     )
-    return done, [np.stack(answer) for answer in answers]
+    return done, [
+        _stacked(path, detail["name"], answer)
+        for detail, answer in zip(outputs, answers, strict=True)
+    ]
+
+
+def _stacked(path: Path, output: str, answer: Arrays) -> npt.NDArray[Any]:
+    shapes = {one.shape for one in answer}
+    if len(shapes) > 1:
+        raise ModelError(
+            "inference",
+            f"{path.name}: the output {output!r} has other shapes for other inputs "
+            f"({', '.join(map(str, sorted(shapes)))}); emulate the inputs one by one.",
+        )
+    return np.stack(answer)
 
 
 def _inputs(

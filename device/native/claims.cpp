@@ -193,6 +193,14 @@ const Rule kFourDimensionalInput{
       return rank(input(node, 0)) == 4 ? std::string() : shape_text(input(node, 0));
     }};
 
+const Rule kFourDimensionalWeights{
+    "weights have four dimensions, all at least 1", [](const NodeView& node) {
+      const auto* w = weights(node);
+      bool fine = rank(w) == 4;
+      for (int i = 0; i < rank(w); ++i) fine = fine && dim(w, i) >= 1;
+      return fine ? std::string() : shape_text(w);
+    }};
+
 const Rule kNoGroups{
     "every filter sees all input channels (no grouped convolution)", [](const NodeView& node) {
       const int channels = dim(activations(node), 3), seen = dim(weights(node), 3);
@@ -422,13 +430,14 @@ const std::vector<OperatorRules>& operator_rules() {
   static const std::vector<OperatorRules> all = {
       {kConv2d, "CONV_2D",
        {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
-        &kFourDimensions, &kNoGroups, &kStrides, &kPadding, &kActivation}},
+        &kFourDimensions, &kFourDimensionalWeights, &kNoGroups, &kStrides, &kPadding, &kActivation}},
       {kDepthwiseConv2d, "DEPTHWISE_CONV_2D",
        {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
-        &kFourDimensions, &kDepthMultiplier, &kStrides, &kPadding, &kActivation}},
+        &kFourDimensions, &kFourDimensionalWeights, &kDepthMultiplier, &kStrides, &kPadding, &kActivation}},
       {kTransposeConv, "TRANSPOSE_CONV",
        {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
-        &kOutputShape, &kFourDimensions, &kNoGroups, &kStrides, &kPadding, &kActivation}},
+        &kOutputShape, &kFourDimensions, &kFourDimensionalWeights, &kNoGroups, &kStrides, &kPadding,
+        &kActivation}},
       {kFullyConnected, "FULLY_CONNECTED",
        {&kMacTypes, &kFloatExact, &kConstantWeights, &kBiasType, &kBiasLength, &kWeightQuantization, &kPerTensor,
         &kDenseWeights, &kActivation}},

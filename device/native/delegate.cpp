@@ -31,6 +31,9 @@ struct Graph {
   const TfLiteContext* context;
   std::vector<Fate> fates;
   int partitions = 0;
+  // Which of the delegate's preparations its nodes were last chosen in, counted from 1: a context
+  // of a freed interpreter may come back as that of the next.
+  int prepared = 0;
 };
 
 struct Delegate {
@@ -38,6 +41,7 @@ struct Delegate {
   Options options;
   std::mutex mutex;  // two interpreters may share the delegate
   std::vector<Graph> graphs;
+  int preparations = 0;
   std::vector<Event> events;
   std::map<std::tuple<int, int, int>, size_t> event_of;  // (inference, graph, node)
   int inference = 0;
@@ -48,7 +52,7 @@ struct Delegate {
     for (size_t i = 0; i < graphs.size(); ++i) {
       if (graphs[i].context == context) return static_cast<int>(i);
     }
-    graphs.push_back({context, {}});
+    graphs.push_back({context, {}, 0, 0});
     return static_cast<int>(graphs.size()) - 1;
   }
 
@@ -86,18 +90,28 @@ NodeView view(const TfLiteContext* context, const TfLiteNode& node, int builtin,
   return seen;
 }
 
+// What a failure says, valid until the thread's next: nothing may be thrown into the caller, who
+// need not be C++, not even by keeping the text.
+const char* sentence_of(const std::exception& error) noexcept {
+  static thread_local std::string sentence;
+  if (dynamic_cast<const std::bad_alloc*>(&error)) return "out of memory";
+  if (dynamic_cast<const std::length_error*>(&error)) return "a tensor is too large";
+  try {
+    sentence = error.what();
+  } catch (const std::exception&) {
+    return "out of memory";
+  }
+  return sentence.c_str();
+}
+
 // Runs body, whose failures become a sentence of the runtime's error.
 template <typename Body>
 TfLiteStatus guarded(TfLiteContext* context, Body body) {
   try {
     body();
     return kTfLiteOk;
-  } catch (const std::bad_alloc&) {
-    context->ReportError(context, "NEPU delegate: out of memory\n");
-  } catch (const std::length_error&) {
-    context->ReportError(context, "NEPU delegate: a tensor is too large\n");
-  } catch (const std::runtime_error& error) {
-    context->ReportError(context, "NEPU delegate: %s\n", error.what());
+  } catch (const std::exception& error) {
+    context->ReportError(context, "NEPU delegate: %s\n", sentence_of(error));
   }
   return kTfLiteError;
 }
@@ -289,6 +303,7 @@ TfLiteStatus prepare_delegate(TfLiteContext* context, TfLiteDelegate* base) {
       Graph& graph = delegate->graphs[delegate->graph_index(context)];
       graph.fates = std::move(fates);
       graph.partitions = 0;
+      graph.prepared = ++delegate->preparations;
     }
     if (claimed[0] == 0) return;
     TfLiteRegistration registration{};
@@ -324,6 +339,7 @@ std::string coverage_json(const std::vector<Graph>& graphs) {
   std::string json = "[";
   for (size_t g = 0; g < graphs.size(); ++g) {
     json += std::string(g ? "," : "") + "{\"graph\":" + std::to_string(g) +
+            ",\"prepared\":" + std::to_string(graphs[g].prepared) +
             ",\"partitions\":" + std::to_string(graphs[g].partitions) + ",\"nodes\":[";
     const char* comma = "";
     for (const Fate& fate : graphs[g].fates) {
@@ -371,10 +387,14 @@ EDGEKIT_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* 
     delegate->base.Prepare = edgekit::prepare_delegate;
     delegate->base.flags = kTfLiteDelegateFlagsAllowDynamicTensors;
     return &delegate.release()->base;
-  } catch (const std::bad_alloc&) {
-    if (report_error) report_error("NEPU delegate: out of memory");
   } catch (const std::invalid_argument& error) {
-    if (report_error) report_error(error.what());
+    if (report_error) report_error(edgekit::sentence_of(error));  // it names the option itself
+  } catch (const std::exception& error) {
+    if (report_error) {
+      char sentence[256];  // of the text's own, as memory may be what is missing
+      std::snprintf(sentence, sizeof sentence, "NEPU delegate: %s", edgekit::sentence_of(error));
+      report_error(sentence);
+    }
   }
   return nullptr;
 }
@@ -385,11 +405,16 @@ EDGEKIT_EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
 
 // What Python reads; strings stay valid until the next call with the same delegate.
 
+// A JSON list of graphs, or a sentence, which starts with no bracket.
 EDGEKIT_EXPORT const char* edgekit_nepu_coverage(TfLiteDelegate* base) {
   auto* delegate = static_cast<Delegate*>(base->data_);
-  const std::lock_guard<std::mutex> lock(delegate->mutex);
-  delegate->coverage = edgekit::coverage_json(delegate->graphs);
-  return delegate->coverage.c_str();
+  try {
+    const std::lock_guard<std::mutex> lock(delegate->mutex);
+    delegate->coverage = edgekit::coverage_json(delegate->graphs);
+    return delegate->coverage.c_str();
+  } catch (const std::exception& error) {
+    return edgekit::sentence_of(error);
+  }
 }
 
 // Copies up to `capacity` events and gives how many there are.
@@ -444,16 +469,14 @@ EDGEKIT_EXPORT const char* edgekit_nepu_kernels() {
 
 namespace {
 
-// Null, or what is wrong with a multiplier's name.
+// Null, or what is wrong with a multiplier's name or its table.
 template <typename Body>
 const char* problem_of(Body body) {
-  static thread_local std::string problem;
   try {
     body();
     return nullptr;
-  } catch (const std::invalid_argument& error) {
-    problem = error.what();
-    return problem.c_str();
+  } catch (const std::exception& error) {
+    return edgekit::sentence_of(error);
   }
 }
 

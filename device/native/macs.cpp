@@ -550,6 +550,13 @@ class Convolution : public Operator {
         throw Failure("FULLY_CONNECTED: " + std::to_string(count) + " inputs are no multiple of " +
                       std::to_string(depth));
       }
+      // One row per last dimension: any other depth would fill more rows than the output has.
+      if (keeps_dimensions_ && (input.shape.empty() || input.shape.back() != depth)) {
+        throw Failure("FULLY_CONNECTED: with keep_num_dims the input's last dimension must be " +
+                      std::to_string(depth) + ", the depth of the weights, not " +
+                      (input.shape.empty() ? "that of a scalar"
+                                           : std::to_string(input.shape.back())));
+      }
       g = {static_cast<int>(count / depth), 1, 1, depth, 1, 1, g.filters};
       outputs[0]->shape = {g.batches, g.filters};
       if (keeps_dimensions_) {
@@ -975,15 +982,22 @@ std::unique_ptr<Operator> make_mac_operator(const NodeView& node) {
 }
 
 Window window(TfLitePadding padding, int in, int filter, int stride, int dilation) {
-  const int reach = (filter - 1) * dilation + 1;
-  const int out = padding == kTfLitePaddingSame ? (in + stride - 1) / stride
-                                                : (in + stride - reach) / stride;
+  // A file may ask for any sizes: 64 bits hold their product, and the bound keeps every position
+  // that is later counted in 32 bits.
+  const int64_t reach = (int64_t{filter} - 1) * dilation + 1;
+  if (int64_t{in} + stride > INT32_MAX - reach) {
+    throw Failure("a window of " + std::to_string(reach) + " with a stride of " +
+                  std::to_string(stride) + " on " + std::to_string(in) +
+                  " is too large: together they must stay below 2147483648");
+  }
+  const int64_t out = padding == kTfLitePaddingSame ? (int64_t{in} + stride - 1) / stride
+                                                    : (in + stride - reach) / stride;
   if (out < 1) {
     throw Failure("a window of " + std::to_string(reach) + " does not fit into " +
                   std::to_string(in));
   }
-  const int missing = std::max(0, (out - 1) * stride + reach - in);
-  return {out, missing / 2};
+  const int64_t missing = std::max<int64_t>(0, (out - 1) * stride + reach - in);
+  return {static_cast<int>(out), static_cast<int>(missing / 2)};
 }
 
 }  // namespace edgekit

@@ -11,7 +11,10 @@ namespace edgekit {
 
 int64_t elements(const Shape& shape) {
   int64_t count = 1;
-  for (const int size : shape) count *= size;
+  for (const int size : shape) {
+    // Sizes from a file or a caller: a count that wrapped would stand for a buffer far too small.
+    if (__builtin_mul_overflow(count, size, &count)) throw std::length_error("elements");
+  }
   return count;
 }
 
@@ -451,7 +454,10 @@ class Pad : public Operator {
     }
     for (size_t i = 0; i < outputs[0]->shape.size(); ++i) {
       if (paddings[2 * i] < 0 || paddings[2 * i + 1] < 0) throw Failure("PAD: a padding below 0");
-      outputs[0]->shape[i] += paddings[2 * i] + paddings[2 * i + 1];
+      const int64_t size =
+          int64_t{outputs[0]->shape[i]} + paddings[2 * i] + paddings[2 * i + 1];
+      if (size > INT32_MAX) throw Failure("PAD: a padded size above 2147483647");
+      outputs[0]->shape[i] = static_cast<int>(size);
     }
   }
 
@@ -493,16 +499,18 @@ class Reshape : public Operator {
       shape.assign(given, given + inputs[1]->shape[0]);
     }
     const int64_t count = elements(inputs[0]->shape);
-    int64_t known = 1;
-    int unknown = -1;
-    for (size_t i = 0; i < shape.size(); ++i) {
-      if (shape[i] == -1 && unknown < 0) {
-        unknown = static_cast<int>(i);
-      } else {
-        known *= shape[i];
-      }
+    const auto unknown = std::find(shape.begin(), shape.end(), -1);
+    if (unknown != shape.end()) {
+      *unknown = 1;
+      const int64_t known = elements(shape);
+      if (known > 0) *unknown = static_cast<int>(count / known);
     }
-    if (unknown >= 0 && known > 0) shape[unknown] = static_cast<int>(count / known);
+    // Two sizes below 0 would multiply to a count that looks right.
+    const auto below = std::find_if(shape.begin(), shape.end(), [](int size) { return size < 0; });
+    if (below != shape.end()) {
+      throw Failure("RESHAPE: a size must be 0 or more, or once -1 for what is left, not " +
+                    std::to_string(*below));
+    }
     if (elements(shape) != count) {
       throw Failure("RESHAPE: " + std::to_string(count) + " elements do not fill the new shape");
     }

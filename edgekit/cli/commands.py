@@ -139,18 +139,14 @@ def profile(options: argparse.Namespace) -> int:
 
 def estimate(options: argparse.Namespace) -> int:
     """`edgekit estimate`."""
-    from dataclasses import replace
-
     from edgekit.npu.estimating import estimate as run
     from edgekit.npu.files import estimate_json, write_estimate
     from edgekit.npu.target import load_target
     from edgekit.npu.workload import read_workload
 
-    npu = load_target(options.npu, options.arithmetic)
-    profile, precision = npu.profile, npu.precision
-    if options.multiplier_energy is not None:
-        precision = replace(precision, multiplier_energy=options.multiplier_energy)
-    found = run(read_workload(Path(options.model)), profile, precision)
+    npu = load_target(options.npu, options.arithmetic, options.multiplier_energy)
+    profile = npu.profile
+    found = run(read_workload(Path(options.model)), profile, npu.precision)
     files = write_estimate(found, profile, Path(options.out)) if options.out else ()
     if options.json:
         print(json.dumps(estimate_json(found), indent=1))
@@ -251,20 +247,23 @@ def _profiling(options: argparse.Namespace) -> ProfileSettings:
 
 
 def _npus(options: argparse.Namespace) -> list[Npu]:
-    """The NPUs asked for; the library that emulates them is looked for before any work."""
-    from edgekit_device.delegate import library_path
+    """The NPUs asked for; the library that emulates them is loaded before any work."""
+    from edgekit_device.delegate import instruction_sets
 
-    if options.arithmetic and not options.npu:
-        raise RunError("--arithmetic is that of an NPU: name one with --npu, such as nepu-v1.")
+    if not options.npu and (options.arithmetic or options.multiplier_energy is not None):
+        given = "--arithmetic" if options.arithmetic else "--multiplier-energy"
+        raise RunError(f"{given} is that of an NPU: name one with --npu, such as nepu-v1.")
     if options.npu:
-        library_path()
+        instruction_sets()
     return _targets(options)
 
 
 def _targets(options: argparse.Namespace) -> list[Npu]:
     from edgekit.npu.target import load_target
 
-    return [load_target(named, options.arithmetic) for named in options.npu]
+    return [
+        load_target(named, options.arithmetic, options.multiplier_energy) for named in options.npu
+    ]
 
 
 def _out(options: argparse.Namespace, parent: Parent) -> Path:

@@ -14,8 +14,10 @@ from edgekit.npu.estimating import Estimate
 from edgekit.npu.files import estimate_json
 from edgekit.npu.target import Npu
 from edgekit.progress import Listener
+from edgekit_converters.errors import ConverterError
 from edgekit_device.emulation import Emulation
 from edgekit_device.emulation_cli import emulation_text
+from edgekit_device.errors import EdgeKitDeviceError
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,24 @@ def emulate_all(
     found = []
     for npu in npus:
         for file in files:
+            done = None
             try:
                 done, _ = emulate_file(file, npu, runtime=runtime, progress=progress)
                 found.append(OnNpu(file, npu, done, cost_of_emulation(file, npu, done)))
-            except EdgeKitError as error:
-                found.append(OnNpu(file, npu, error=str(error)))
+            except (EdgeKitError, EdgeKitDeviceError, ConverterError) as error:
+                found.append(OnNpu(file, npu, done, error=str(error)))
     return found
 
 
 def emulations_json(emulated: Sequence[OnNpu]) -> list[dict[str, Any]]:
     """One document per file and NPU: the emulation with its estimate, or the error."""
     return [
-        {**one.emulation.to_json(), "estimate": estimate_json(one.estimate)}
-        if one.emulation and one.estimate
-        else {"file": one.file.name, "npu": str(one.npu), "error": one.error}
+        {
+            **(one.emulation.to_json() if one.emulation else {"file": one.file.name}),
+            "npu": str(one.npu),
+            "estimate": estimate_json(one.estimate) if one.estimate else None,
+            "error": one.error,
+        }
         for one in emulated
     ]
 
@@ -58,9 +64,9 @@ def print_emulations(emulated: Sequence[OnNpu]) -> None:
     """Coverage, counts and costs of each file on each NPU."""
     for one in emulated:
         print()
-        if one.emulation is None or one.estimate is None:
+        if one.emulation is not None:
+            print(f"{emulation_text(one.emulation)}\n")
+        if one.error is not None:
             print(f"{one.npu}: {one.error}")
-            continue
-        print(emulation_text(one.emulation))
-        print()
-        print_estimate(one.estimate, one.npu.profile)
+        if one.estimate is not None:
+            print_estimate(one.estimate, one.npu.profile)

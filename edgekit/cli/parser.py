@@ -72,7 +72,7 @@ def _optimize(command: argparse.ArgumentParser) -> None:
         metavar="NPU",
         help="energy-aware training weighs this NPU's energies: a profile's name, or its file",
     )
-    command.set_defaults(arithmetic=[])
+    command.set_defaults(arithmetic=[], multiplier_energy=None)
     _training(command)
     _out(command)
     _common(command)
@@ -119,12 +119,6 @@ def _estimate(command: argparse.ArgumentParser) -> None:
         "--npu", required=True, metavar="NPU", help="NPU profile: a name such as nepu-v1, or a file"
     )
     _arithmetic(command)
-    command.add_argument(
-        "--multiplier-energy",
-        type=float,
-        metavar="X",
-        help="the multiplier's energy relative to the exact one",
-    )
     command.add_argument(
         "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
     )
@@ -221,6 +215,12 @@ def _arithmetic(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="of the NPU, instead of its profile's: weight_bits=4, activation_bits=6, "
         "accumulator_bits=24, multiplier=drum(4), …; may be given more than once",
+    )
+    command.add_argument(
+        "--multiplier-energy",
+        type=float,
+        metavar="X",
+        help="the NPU's multiplier's energy relative to the exact one, where none is published",
     )
 
 

@@ -20,12 +20,14 @@ from edgekit.npu.target import Npu
 from edgekit.progress import Listener, Step
 from edgekit.stages import versions
 from edgekit.store import content_key, read_facts, stage_folder
+from edgekit_converters.errors import ConverterError
 from edgekit_device import Number
 from edgekit_device.codec import decode, encode
 from edgekit_device.delegate import library_path
 from edgekit_device.emulation import Emulation
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.golden import file_sha256
+from edgekit_device.version import __version__
 
 
 def on_npu(
@@ -57,7 +59,7 @@ def on_npu(
             found.append(replace(outcome, accuracy_change=_emulated(change)))
         except DiskError:
             raise
-        except (EdgeKitError, EdgeKitDeviceError) as error:
+        except (EdgeKitError, EdgeKitDeviceError, ConverterError) as error:
             found.append(failed(recipe, str(npu), str(error)))
             progress(Step(f"failed {recipe} on {npu}", 1.0, str(error)))
     return found
@@ -69,10 +71,11 @@ def _kept(
     key = content_key(
         {
             "file": result.sha256,
+            "from_logits": result.from_logits,
             "recipe": result.recipe,
             "data": data.fingerprint,
             "delegate": file_sha256(library_path()),
-            "versions": versions(),
+            "versions": {**versions(), "edgekit-device": __version__},
             **npu.key,
         }
     )
@@ -86,7 +89,9 @@ def _kept(
     with storing(run, f"the {label}"):
         folder, _ = stage_folder(run, key, label, make, progress)
     facts = read_facts(folder)
-    return decode(NpuOutcome, facts["outcome"], label), [one == "1" for one in facts["correct"]]
+    outcome = decode(NpuOutcome, facts["outcome"], label)
+    # The same NPU may have been named in another way.
+    return replace(outcome, npu=str(npu)), [one == "1" for one in facts["correct"]]
 
 
 def _outcome(
@@ -98,7 +103,7 @@ def _outcome(
     done, outputs = emulate_file(result.file, npu, [raw], progress=progress)
     cost = cost_of_emulation(result.file, npu, done)
     right: list[bool] = []
-    if cost.layers:
+    if _computes(cost):
         right = ec.correct_of(result.file, outputs[0], data.test.y, from_logits=result.from_logits)
     return outcome_of(result.recipe, npu, done, cost, right), [bool(one) for one in right]
 
@@ -120,24 +125,26 @@ def outcome_of(
     macs = sum(node.macs for node in done.totals)
     skipped = sum(node.skipped_macs for node in done.totals)
     saturations = sum(node.saturations for node in done.totals)
+    computes = _computes(cost)
     nothing = Number.unavailable(_nothing(npu, not_estimated))
+    latency, energy = (_whole(number, not_estimated) for number in (cost.latency_ms, cost.energy_j))
     return NpuOutcome(
         recipe=recipe,
         npu=str(npu),
         coverage=f"{claimed} of {len(done.nodes)} nodes, {partitions}",
         left=tuple(left),
         not_estimated=tuple(not_estimated),
-        accuracy=_emulated(accuracy(right)) if right else nothing,
+        accuracy=_emulated(accuracy(right)) if right and computes else nothing,
         accuracy_change=nothing,
-        latency_ms=_whole(cost.latency_ms, not_estimated),
-        energy_j=_whole(cost.energy_j, not_estimated),
-        cycles=_as_sure_as(cost.latency_ms, cost.cycles),
-        utilisation=_as_sure_as(cost.latency_ms, _utilisation(cost, npu)),
-        dram_bytes=Number.counted(sum(cost.bytes[DRAM])) if DRAM in cost.bytes else nothing,
-        skipped_share=Number.emulated(skipped / macs) if macs and cost.layers else nothing,
-        saturations=Number.emulated(saturations / done.inferences),
+        latency_ms=latency,
+        energy_j=energy,
+        cycles=_as_sure_as(latency, cost.cycles),
+        utilisation=_as_sure_as(latency, _utilisation(cost, npu)),
+        dram_bytes=_as_sure_as(latency, sum(cost.bytes.get(DRAM, (0.0, 0.0)))),
+        skipped_share=Number.emulated(skipped / macs) if macs and computes else nothing,
+        saturations=Number.emulated(saturations / done.inferences) if computes else nothing,
         energy_parts_j=tuple(
-            (name, _as_sure_as(cost.energy_j, value)) for name, value in cost.energy_parts_j.items()
+            (name, _as_sure_as(energy, value)) for name, value in cost.energy_parts_j.items()
         ),
         layers=tuple(
             NpuLayer(
@@ -155,9 +162,14 @@ def outcome_of(
     )
 
 
+def _computes(cost: Estimate) -> bool:
+    """Whether products of the file run on the NPU: without them its arithmetic plays no part."""
+    return any(layer.macs for layer in cost.layers)
+
+
 def _nothing(npu: Npu, not_estimated: Sequence[tuple[str, str]]) -> str:
     reasons = dict.fromkeys(reason for _, reason in not_estimated)
-    return f"no operator runs on {npu}: {'; '.join(reasons) or 'the file has none'}"
+    return f"no product of the file runs on {npu}: {'; '.join(reasons) or 'it has none'}"
 
 
 def _whole(number: Number, not_estimated: Sequence[tuple[str, str]]) -> Number:
@@ -181,7 +193,7 @@ def _as_sure_as(total: Number, value: float | None) -> Number:
     if value is None:
         return Number.unavailable("not published")
     if not total.value:
-        return Number.counted(value)
+        return Number.estimated(value, value, value)
     return Number.estimated(
         value, value * total.low / total.value, value * total.high / total.value
     )

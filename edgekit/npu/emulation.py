@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.disk import storing
 from edgekit.errors import NpuError
 from edgekit.npu.estimating import Estimate, Events, estimate
 from edgekit.npu.target import Npu
@@ -48,7 +49,8 @@ def emulate_file(
         for setting in settings_of(npu.arithmetic):
             command += ["--arithmetic", setting]
         if inputs is not None:
-            np.savez(given, **{f"input_{index}": array for index, array in enumerate(inputs)})
+            with storing(Path(folder), f"the inputs of {file.name}"):
+                np.savez(given, **{f"input_{index}": array for index, array in enumerate(inputs)})
             command += ["--inputs", str(given)]
         told = _agent(command, file, progress)
         with np.load(answers) as arrays:

@@ -152,8 +152,11 @@ def unsupported(layer: Layer, profile: NpuProfile) -> str | None:
     if floating and layer.operator not in _CONVERSIONS:
         bits = max(operand.bits for operand in floating)
         return f"it computes in float{bits}, and {profile.name} in integers; {_QUANTISE}"
+    array = profile.array
+    wide = max((found.bits for found in layer.outputs if not found.floating), default=0)
+    if not on_array and layer.operator not in _CONVERSIONS and wide > array.activation_bits:
+        return f"its activations have {wide} bits, and {profile.name} takes {array.activation_bits}"
     if on_array and layer.weights is not None:
-        array = profile.array
         for what, bits, most in (
             ("weights", layer.weights.bits, array.weight_bits),
             ("activations", max(found.bits for found in layer.inputs), array.activation_bits),

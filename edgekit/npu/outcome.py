@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 from edgekit_device import Number
 
+PLACE = "npu:"
+"""How the names of emulated NPUs begin, among those of boards."""
+
+
+def is_npu(place: str) -> bool:
+    """Whether a place of rows is an emulated NPU."""
+    return place.startswith(PLACE)
+
 
 @dataclass(frozen=True)
 class NpuLayer:
@@ -27,7 +35,8 @@ class NpuOutcome:
 
     `coverage` says how many nodes run in the NPU's arithmetic; `left` names those that stay on the
     CPU, `not_estimated` those that no cost covers, each with the reason. `energy_parts_j` are those
-    of `energy_j`. `dram_bytes` is what moves between chip and memory.
+    of `energy_j`. `dram_bytes` is what moves between chip
+    and memory on the model's schedule.
     """
 
     recipe: str

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from edgekit.errors import NpuError
+from edgekit_device.arithmetic import MULTIPLIERS, known_multiplier
 from edgekit_device.table import Table
-
-_MULTIPLIER = re.compile(r"exact|mitchell|(truncated|drum)\([1-8]\)|table\(.+\)")
 
 EVOAPPROX_POWER_MW = {
     "mul8u_1JFF": 0.391, "mul8u_2P7": 0.386, "mul8u_2AC": 0.311, "mul8u_185Q": 0.206,
@@ -51,11 +49,8 @@ class Precision:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise NpuError(f"{name} is {value!r}; it must be a whole number of {least}–{most}.")
-        if not _MULTIPLIER.fullmatch(self.multiplier):
-            raise NpuError(
-                f"multiplier {self.multiplier!r} is not known; give exact, truncated(K), drum(K), "
-                "mitchell or table(FILE), K from 1 to 8."
-            )
+        if not known_multiplier(self.multiplier):
+            raise NpuError(f"multiplier {self.multiplier!r} is not known; give {MULTIPLIERS}.")
         energy = self.multiplier_energy
         if energy is not None and not (math.isfinite(energy) and 0 <= energy <= 100):
             raise NpuError(
@@ -91,7 +86,7 @@ def read_precision(table: Table | None, known: Precision) -> Precision:
     if table.has("noise"):
         table.number("noise", 0, 1)
     if table.has("seed"):
-        table.whole("seed", 0, 2**63 - 1)
+        table.whole("seed", 0, 2**64 - 1)
 
     def whole(key: str, least: int, most: int) -> int:
         return table.whole(key, least, most) if table.has(key) else int(getattr(known, key))
@@ -100,13 +95,12 @@ def read_precision(table: Table | None, known: Precision) -> Precision:
         return table.has(key) and table.flag(key)
 
     multiplier = table.optional_text("multiplier") or known.multiplier
-    if not _MULTIPLIER.fullmatch(multiplier):
-        rule = "must be exact, truncated(K), drum(K), mitchell or table(FILE), K from 1 to 8"
-        raise table.broken("multiplier", multiplier, rule)
+    if not known_multiplier(multiplier):
+        raise table.broken("multiplier", multiplier, f"must be {MULTIPLIERS}")
     precision = Precision(
-        weight_bits=whole("weight_bits", 2, 32),
-        activation_bits=whole("activation_bits", 2, 32),
-        accumulator_bits=whole("accumulator_bits", 16, 64),
+        weight_bits=whole("weight_bits", 2, 8),
+        activation_bits=whole("activation_bits", 2, 8),
+        accumulator_bits=whole("accumulator_bits", 16, 32),
         multiplier=multiplier,
         skip_zero_weights=flag("skip_zero_weights"),
         skip_zero_activations=flag("skip_zero_activations"),

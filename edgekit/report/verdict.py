@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from edgekit.comparison import Row
+from edgekit.npu.outcome import is_npu
 from edgekit.report.grid import number_of
 from edgekit_device.number import Number
 
@@ -59,11 +60,15 @@ def overlap(column: str, one: Row, other: Row) -> bool:
     """Whether two numbers cannot be told apart; False where one is missing.
 
     Their intervals overlap, or, where one has none, they are within UNCERTAIN of the larger.
-    Only what was counted is exact.
+    Only what was counted is exact. Two estimates of one NPU have their errors in common: they are
+    told apart beyond UNCERTAIN.
     """
     a, b = number_of(one, column), number_of(other, column)
     if a.value is None or b.value is None:
         return False
+    if a.how == b.how == "estimated" and one.board == other.board and is_npu(one.board):
+        # What the model of the NPU gets wrong, it gets wrong for both.
+        return abs(a.value - b.value) <= UNCERTAIN * max(abs(a.value), abs(b.value))
     gap = max(_low(a), _low(b)) - min(_high(a), _high(b))
     vague = any(number.low is None and number.how != "counted" for number in (a, b))
     return gap <= (UNCERTAIN * max(abs(a.value), abs(b.value)) if vague else 0)

@@ -149,3 +149,28 @@ def test_the_agents_sentence_is_the_users(run: Path, compared: Comparison) -> No
     assert done.inputs == "golden"
     assert cost_of_emulation(file, load_target("nepu-v1"), done).with_events
     assert json.dumps(done.to_json())
+
+
+def test_npus_of_one_name_are_one_or_refused(
+    tmp_path: Path, run: Path, compared: Comparison, tiny_keras: Path, digits_npz: Path
+) -> None:
+    from edgekit.errors import RunError
+    from edgekit_device.npus import shipped_npus
+
+    own = tmp_path / "own.toml"
+    own.write_text(shipped_npus()["nepu-v1"].replace("cores = 4", "cores = 2"))
+    twins = [load_target("nepu-v1"), load_target(str(own))]
+    with pytest.raises(RunError, match=r"Two NPUs are called npu:nepu-v1.*own\.toml"):
+        compare(tiny_keras, digits_npz, RECIPES, npus=twins, out=run)
+
+
+def test_pruned_files_are_not_taken_for_equally_fast(compared: Comparison) -> None:
+    from dataclasses import replace
+
+    from edgekit.pareto import same_kernels
+
+    row = next(row for row in compared.rows if (row.board, row.recipe) == ("local", "int8"))
+    pruned = replace(row, recipe="prune(0.5)+int8")
+    assert same_kernels(row, pruned)
+    there = {"board": "npu:nepu-v1"}
+    assert not same_kernels(replace(row, **there), replace(pruned, **there))

@@ -100,7 +100,7 @@ def test_multipliers_of_ones_own_need_a_source(npu_file: Callable[..., str]) -> 
         ("latency = [", "latency = [1.1, ", "error.latency", "two factors"),
         ("weight_bits = 8\nactivation_bits = 8\naccumulator_bits = 32\naccumulator_over",
          "weight_bits = 1\nactivation_bits = 8\naccumulator_bits = 32\naccumulator_over",
-         "arithmetic.weight_bits", "from 2 to 32"),
+         "arithmetic.weight_bits", "from 2 to 8"),
         ('multiplier = "exact"', 'multiplier = "fast"', "arithmetic.multiplier", "must be exact"),
         ('"saturate"', '"clip"', "arithmetic.accumulator_overflow", "one of saturate, wrap"),
         ("noise = 0.0", "noise = -1", "arithmetic.noise", "from 0 to 1"),
