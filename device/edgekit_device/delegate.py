@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +24,11 @@ from edgekit_device.runtime import choose, installed
 
 LIBRARY = "libedgekit_nepu.so"
 OVERRIDE = "EDGEKIT_NEPU_LIBRARY"
+
+# What a runtime adds to a delegate's own sentence, at times without a line's end before it.
+_EMPTY_ENDING = re.compile(
+    r"Node number \d+ \((?:EdgeKitNEPU|TfLite\w*Delegate)\) failed to (?:prepare|invoke)\.?"
+)
 
 _MODULES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
@@ -129,7 +135,7 @@ def library_path() -> Path:
 
 def operator_rules() -> dict[str, tuple[str, ...]]:
     """Give the operators that the delegate knows, each with its constraints as text."""
-    entries = json.loads(_library().edgekit_nepu_operators().decode())
+    entries = _list(_library().edgekit_nepu_operators())
     return {entry["operator"]: tuple(entry["rules"]) for entry in entries}
 
 
@@ -216,7 +222,8 @@ class Nepu:
 
         `reference`: what the delegate leaves is run by the runtime's reference kernels, so that
         the whole result is exact. `require_claims`: a model of which the delegate takes nothing is
-        an error. `more` goes to the runtime's Interpreter.
+        an error, whatever other interpreters of this delegate gave it; that is judged for one
+        thread at a time. `more` goes to the runtime's Interpreter.
 
         Raises:
             ModelError: the runtime refuses the model, or the delegate takes nothing of it.
@@ -228,22 +235,35 @@ class Nepu:
         resolvers = self._module.OpResolverType
         if reference:
             more["experimental_op_resolver_type"] = resolvers.BUILTIN_REF
+        before = max((graph["prepared"] for graph in self._graphs()), default=0)
         try:
             made = self._module.Interpreter(**content, experimental_delegates=[self.handle], **more)
             made.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError("delegate", f"{name}: {error}") from error
-        if require_claims and self.coverage().claimed == 0:
-            raise ModelError(
-                "delegate", f"{name}: the NEPU takes none of its nodes. {self.coverage().summary()}"
-            )
+            raise ModelError("delegate", f"{name}: {_one_line(str(error))}") from error
+        if require_claims:
+            # Not those that are new: the runtime may make one where a freed one stood.
+            added = _coverage(graph for graph in self._graphs() if graph["prepared"] > before)
+            if added.claimed == 0:
+                summary = _one_line(added.summary())
+                raise ModelError(
+                    "delegate", f"{name}: the NEPU takes none of its nodes: {summary}"
+                )
         return made
 
     def coverage(self) -> Coverage:
-        """Say which nodes the delegate took of the models it was applied to."""
-        graphs = json.loads(self._library.edgekit_nepu_coverage(self._pointer).decode())
-        nodes = (NodeFate(graph["graph"], **node) for graph in graphs for node in graph["nodes"])
-        return Coverage(tuple(nodes), sum(graph["partitions"] for graph in graphs))
+        """Say which nodes the delegate took, added up over all interpreters of this Nepu.
+
+        An interpreter that is gone is still counted, until the runtime makes another one in its
+        place in memory. For the coverage of one model, give it a Nepu of its own.
+
+        Raises:
+            ModelError: the library cannot say, for example for want of memory.
+        """
+        return _coverage(self._graphs())
+
+    def _graphs(self) -> list[dict[str, Any]]:
+        return _list(self._library.edgekit_nepu_coverage(self._pointer))
 
     def events(self) -> tuple[Event, ...]:
         """Give the events since the last reset, in the order in which nodes first ran."""
@@ -278,6 +298,27 @@ def events_json(coverage: Coverage, events: Iterable[Event], arithmetic: Arithme
         "events": [event.to_json() for event in events],
     }
     return json.dumps(document, allow_nan=False)
+
+
+def _coverage(graphs: Iterable[Mapping[str, Any]]) -> Coverage:
+    chosen = tuple(graphs)
+    nodes = (NodeFate(graph["graph"], **node) for graph in chosen for node in graph["nodes"])
+    return Coverage(tuple(nodes), sum(graph["partitions"] for graph in chosen))
+
+
+def _list(text: bytes) -> list[dict[str, Any]]:
+    if not text.startswith(b"["):  # the library's sentence instead
+        raise ModelError("delegate", f"the NEPU delegate cannot list its nodes: {text.decode()}")
+    entries: list[dict[str, Any]] = json.loads(text)
+    return entries
+
+
+def _one_line(text: str) -> str:
+    """Put a runtime's lines into one, without those that only say that a delegate failed."""
+    parts = re.split(r"\n|(?=Node number \d+ \()", text)
+    lines = [line for part in parts if (line := part.strip().rstrip("."))]
+    telling = [line for line in lines if not _EMPTY_ENDING.fullmatch(line)]
+    return "; ".join(telling or lines)
 
 
 def _event(raw: _RawEvent, names: Mapping[tuple[int, int], str]) -> Event:

@@ -391,7 +391,7 @@ EDGEKIT_EXPORT TfLiteDelegate* tflite_plugin_create_delegate(const char* const* 
     if (report_error) report_error(edgekit::sentence_of(error));  // it names the option itself
   } catch (const std::exception& error) {
     if (report_error) {
-      char sentence[256];  // of the text's own, as memory may be what is missing
+      char sentence[256];  // not a string: memory may be what is missing
       std::snprintf(sentence, sizeof sentence, "NEPU delegate: %s", edgekit::sentence_of(error));
       report_error(sentence);
     }
@@ -450,9 +450,14 @@ EDGEKIT_EXPORT void edgekit_nepu_reset(TfLiteDelegate* base) {
   ++delegate->epoch;
 }
 
+// A JSON list of operators, or a sentence, which starts with no bracket.
 EDGEKIT_EXPORT const char* edgekit_nepu_operators() {
-  static const std::string json = edgekit::rules_json();
-  return json.c_str();
+  try {
+    static const std::string json = edgekit::rules_json();
+    return json.c_str();
+  } catch (const std::exception& error) {
+    return edgekit::sentence_of(error);
+  }
 }
 
 // The instruction sets that this processor can run, best first, with commas between.

@@ -13,7 +13,8 @@ int64_t elements(const Shape& shape) {
   int64_t count = 1;
   for (const int size : shape) {
     // Sizes from a file or a caller: a count that wrapped would stand for a buffer far too small.
-    if (__builtin_mul_overflow(count, size, &count)) throw std::length_error("elements");
+    const bool wraps = __builtin_mul_overflow(count, size, &count);
+    if (wraps || count > INT64_MAX / 8) throw std::length_error("elements");  // 8 bytes at most each
   }
   return count;
 }
