@@ -246,9 +246,7 @@ class Nepu:
             added = _coverage(graph for graph in self._graphs() if graph["prepared"] > before)
             if added.claimed == 0:
                 summary = _one_line(added.summary())
-                raise ModelError(
-                    "delegate", f"{name}: the NEPU takes none of its nodes: {summary}"
-                )
+                raise ModelError("delegate", f"{name}: the NEPU takes none of its nodes: {summary}")
         return made
 
     def coverage(self) -> Coverage:
