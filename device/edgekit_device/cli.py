@@ -1,4 +1,4 @@
-"""The command line: `edgekit-agent profile` and `edgekit-agent info`."""
+"""The command line: `edgekit-agent profile`, `edgekit-agent info` and `edgekit-agent serve`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from edgekit_device.codec import encode
+from edgekit_device.depot import DEFAULT_BYTES
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
 from edgekit_device.profile import profile_models
@@ -21,6 +22,7 @@ from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
 from edgekit_device.result import agent
 from edgekit_device.runtime import installed
+from edgekit_device.serve import serve_stdio
 from edgekit_device.settings import RUNTIME_CHOICES, Settings
 from edgekit_device.summary import machine_text, record_text
 from edgekit_device.version import __version__
@@ -51,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _ending_on_sigterm():
+            if options.command == "serve":
+                serve_stdio(options.store, options.store_limit)
+                return OK
             return _info(options) if options.command == "info" else _profile(options)
     except EdgeKitDeviceError as error:
         if options.debug:
@@ -126,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="write JSON to standard output")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands.add_parser("info", parents=[common], help="this machine, its runtimes, its profile")
+    _serve(commands.add_parser("serve", help="speak the agent's protocol on stdin and stdout"))
     profile = commands.add_parser(
         "profile",
         parents=[common],
@@ -147,3 +153,17 @@ def _parser() -> argparse.ArgumentParser:
         "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
     )
     return parser
+
+
+def _serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--store", type=Path, metavar="DIR", help="for files and jobs (default: the user's cache)"
+    )
+    serve.add_argument(
+        "--store-limit",
+        type=int,
+        default=DEFAULT_BYTES,
+        metavar="BYTES",
+        help="of all files kept (default: %(default)s)",
+    )
+    serve.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -28,3 +28,12 @@ class ModelError(EdgeKitDeviceError):
         """Keep `kind`, a word for programs, beside the message for people."""
         super().__init__(message)
         self.kind = kind
+
+
+class RequestError(EdgeKitDeviceError):
+    """One request of a client that cannot be obeyed; the agent answers with it and lives on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """Keep `kind`, a word for programs, beside the message for people."""
+        super().__init__(message)
+        self.kind = kind

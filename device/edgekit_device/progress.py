@@ -11,7 +11,7 @@ from typing import Any, Literal
 class Event:
     """One step: `model` is the file's name, `round` counts from 1; None where it has no meaning."""
 
-    event: Literal["idle", "load", "golden", "warm-up", "round", "error", "done"]
+    event: Literal["waiting", "idle", "load", "golden", "warm-up", "round", "error", "done"]
     model: str | None = None
     round: int | None = None
     rounds: int | None = None
