@@ -17,7 +17,7 @@ from edgekit.disk import storing, write_whole
 from edgekit.errors import DiskError, EdgeKitError, RunError
 from edgekit.exporting import Optimized, Samples
 from edgekit.journal import alone, under_way
-from edgekit.measuring import measure
+from edgekit.measuring import measure_all
 from edgekit.optimization import calibration_samples, carry_out, load_data_for, load_parent
 from edgekit.progress import FOUND, Listener, Step, silent
 from edgekit.report import read_comparison
@@ -66,7 +66,7 @@ def compare(
 
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
-    places = list(dict.fromkeys(parse_board(board) for board in boards))
+    places = dict.fromkeys(parse_board(board) for board in boards)
     agents = {board: check_board(board, profiling) for board in places}
     run = open_run(out)
     found: list[str] = []
@@ -88,14 +88,8 @@ def compare(
             done = [result for result in results.values() if isinstance(result, Optimized)]
             if not done:
                 raise RunError(f"No recipe could be carried out. {next(iter(results.values()))}")
-            records = [
-                record
-                for board in places
-                for record in measure(
-                    run, board, agents[board], done, profiling, listen, resumed=resumed
-                )
-            ]
-            rows = make_rows(results, [str(board) for board in places], records)
+            records = measure_all(run, agents, done, profiling, listen, resumed=resumed)
+            rows = make_rows(results, [str(board) for board in agents], records)
             stages = all_stages(done)
             comparison = Comparison(
                 model=parent.model.name,
@@ -104,7 +98,7 @@ def compare(
                 settings={
                     "training": asdict(training),
                     "profiling": {k: v for k, v in asdict(profiling).items() if v is not None},
-                    "boards": [str(board) for board in places],
+                    "boards": [str(board) for board in agents],
                     "parent": parent.key,
                 },
                 versions=versions(),

@@ -53,7 +53,9 @@ _POLL_S = 0.5
 
 
 def default_store() -> Path:
-    """Give the folder in which the agent keeps files and jobs, in the user's cache."""
+    """Give the folder for files and jobs: EDGEKIT_AGENT_STORE, else one in the user's cache."""
+    if named := os.environ.get("EDGEKIT_AGENT_STORE"):
+        return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "edgekit-agent"
 
