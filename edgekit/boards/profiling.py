@@ -76,7 +76,7 @@ class _Errand:
                     raise
                 pause_s = self._board.pauses_s[tries]
                 tries += 1
-                self._progress(Step("profile", None, f"{error} Next try in {pause_s:g} s"))
+                self._progress(Step("reconnect", None, f"{error} Next try in {pause_s:g} s"))
                 self._stop.wait(pause_s)
 
     def _through(self, connection: Connection, *, resumed: bool) -> list[dict[str, Any]]:
