@@ -2,6 +2,7 @@ import hashlib
 import json
 import platform
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from edgekit_device import Settings
 # How long an example takes says more about the machine's other users than about the code.
 settings.register_profile("device", deadline=None)
 settings.load_profile("device")
+
+# Test modules have no package under --import-mode=importlib: without this, no agent_client.
+sys.path.insert(0, str(Path(__file__).parent))
 
 MODELS = Path(__file__).parent / "models"
 
