@@ -157,7 +157,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
-        "--store", type=Path, metavar="DIR", help="for files and jobs (default: $EDGEKIT_AGENT_STORE, or in the cache)"
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="for files and jobs (default: $EDGEKIT_AGENT_STORE, or in the cache)",
     )
     serve.add_argument(
         "--store-limit",

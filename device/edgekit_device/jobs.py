@@ -24,6 +24,9 @@ from edgekit_device.messages import NamedFile, Profile
 END, REQUEST, WORDS = "end.json", "request.json", "words"
 """The files of a job: the message that ends it, what it was asked, and its standard error."""
 
+CANCELLED = 143
+"""The exit code of a job that was cancelled before it could write its end."""
+
 _LOCK = "lock"
 _KEPT_S, _BEGUN_S = 14 * 86400.0, 60.0
 _MOST_KEPT = 100

@@ -19,7 +19,7 @@ from typing import Any
 from edgekit_device.codec import decode
 from edgekit_device.depot import DEFAULT_BYTES, Depot
 from edgekit_device.errors import EdgeKitDeviceError, RequestError
-from edgekit_device.jobs import Jobs, unknown_job
+from edgekit_device.jobs import CANCELLED, Jobs, unknown_job
 from edgekit_device.lines import read_lines
 from edgekit_device.machine import read_machine
 from edgekit_device.messages import (
@@ -100,6 +100,7 @@ class Server:
         )
         self._greeted = False
         self._job: str | None = None
+        self._busy = False
         self._keep_s = 0.0
         self._follower: threading.Thread | None = None
         self._awaited: set[str] = set()
@@ -179,7 +180,7 @@ class Server:
         return Have(request.sha256, have)
 
     def _profile(self, request: Profile) -> bytes:
-        if self._follower is not None and self._follower.is_alive():
+        if self._busy:
             raise RequestError(
                 "busy", f"the job {self._job} runs: wait for its end, cancel it or forget it"
             )
@@ -191,7 +192,7 @@ class Server:
                 f"profile.keep_s: must be 0 to {_LONGEST_KEEP_S:g}. Received: {request.keep_s:g}",
             )
         process = self._jobs.start(request, self._depot)
-        self._job, self._keep_s = request.job, request.keep_s
+        self._job, self._keep_s, self._busy = request.job, request.keep_s, True
         # Told before what the job tells.
         self._client.tell(line(Running(request.job)))
         self._follower = threading.Thread(target=self._follow, args=(request.job, process))
@@ -204,7 +205,7 @@ class Server:
             return self._jobs.end(request.job)
         if state == "unknown":
             raise unknown_job(request.job)
-        if request.job in self._awaited or request.job == self._job:
+        if request.job in self._awaited or (self._busy and request.job == self._job):
             raise RequestError("awaited", "the job runs, and its end will come by itself")
         self._awaited.add(request.job)
         threading.Thread(target=self._await, args=(request.job,), daemon=True).start()
@@ -226,14 +227,17 @@ class Server:
             for content in process.stdout or ():
                 event = {**_NO_EVENT, **json.loads(content)}
                 self._client.tell(line(Told(job, decode(Event, event, "event"))))
-        self._client.tell(self._end_of(job, process.returncode))
+        end = self._end_of(job, process.returncode)
+        # Before the client knows, who may have another job at hand.
+        self._busy = False
+        self._client.tell(end)
 
     def _end_of(self, job: str, code: int) -> bytes:
         try:
             return self._jobs.end(job)
         except RequestError:
             words = self._jobs.last_words(job)
-        if code in (0, -signal.SIGTERM):
+        if code in (0, CANCELLED, -signal.SIGTERM):
             return line(Error("cancelled", "the job was cancelled", job, ended=True))
         manner = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         said = f": {words}" if words else ""
@@ -252,7 +256,7 @@ class Server:
             self._client.tell(line(Error("job-died", message, job, ended=True)))
 
     def _end_job(self) -> None:
-        if self._follower is not None and self._follower.is_alive() and self._job is not None:
+        if self._busy and self._follower is not None and self._job is not None:
             self._jobs.stop(self._job)
             self._follower.join()
             self._jobs.forget(self._job)
