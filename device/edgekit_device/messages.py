@@ -22,8 +22,6 @@ MOST_LINE_BYTES = 1 << 20
 PIECE_BYTES = 1 << 18
 """How much of a file a client best puts into one line."""
 
-_LONGEST_TEXT = 600
-
 
 @dataclass(frozen=True)
 class Hello:
@@ -207,12 +205,12 @@ def read_request(content: bytes) -> Request:
     if kind is None:
         raise RequestError(
             "unknown-type",
-            f"the type must be one of {', '.join(_REQUESTS)}. Received: {shortened(name)!r}",
+            f"the type must be one of {', '.join(_REQUESTS)}. Received: {name!r}",
         )
     try:
         return decode(kind, data, name)
     except (RecordError, UsageError) as error:
-        raise RequestError("bad-request", shortened(str(error))) from error
+        raise RequestError("bad-request", str(error)) from error
 
 
 def read_answer(content: bytes) -> Answer | Done:
@@ -234,12 +232,7 @@ def read_answer(content: bytes) -> Answer | Done:
     try:
         return decode(kind, data, name)
     except (RecordError, UsageError) as error:
-        raise RequestError("garbage", shortened(str(error))) from error
-
-
-def shortened(text: str) -> str:
-    """Give the text's beginning: what is quoted in an error may be a whole line."""
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+        raise RequestError("garbage", str(error)) from error
 
 
 def _split(content: bytes) -> tuple[str, dict[str, Any]]:
@@ -249,10 +242,8 @@ def _split(content: bytes) -> tuple[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise RequestError("garbage", f"a line must be one JSON object: {error}") from error
     if not isinstance(data, dict):
-        raise RequestError(
-            "garbage", shortened(f"a line must be one JSON object. Received: {data!r}")
-        )
+        raise RequestError("garbage", f"a line must be one JSON object. Received: {data!r}")
     name = data.pop("type", None)
     if not isinstance(name, str):
-        raise RequestError("garbage", shortened(f"a type must be a text. Received: {name!r}"))
+        raise RequestError("garbage", f"a type must be a text. Received: {name!r}")
     return name, data
