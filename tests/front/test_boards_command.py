@@ -81,7 +81,7 @@ def test_a_board_without_a_network_is_given_all_it_needs(sshd: Any, capsys: Capt
     (sshd.home / ".config/pip").mkdir(parents=True)
     (sshd.home / ".config/pip/pip.conf").write_text(
         "[global]\nindex-url = http://127.0.0.1:1/simple\nextra-index-url =\nfind-links =\n"
-        "retries = 0\n"
+        "retries = 1\n"
     )
     assert main(["boards", "add", "pi", sshd.url]) == 2
     assert "pi cannot reach its package index: connect it, or" in capsys.readouterr().err
