@@ -51,7 +51,7 @@ def measure_all(
         tell(Step("profile", 1.0, "done"))
         return records
 
-    with closing(Stop()) as stop, ThreadPoolExecutor(max_workers=len(agents)) as pool:
+    with closing(Stop()) as stop, ThreadPoolExecutor(max(len(agents), 1)) as pool:
         jobs = [pool.submit(work, board) for board in agents]
         try:
             for job in jobs:

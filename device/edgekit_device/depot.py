@@ -100,10 +100,15 @@ class Depot:
     def free_bytes(self) -> int:
         """Give what the disk has left, with what the depot could give up."""
         there = self._folder
-        while not there.exists():
-            there = there.parent
-        kept = sum(file.stat().st_size for file in _listed(self._files))
-        return shutil.disk_usage(there).free + kept
+        with refused_by_the_disk(self._folder):
+            while not there.exists():
+                there = there.parent
+            if self._files.exists():
+                with self._alone():
+                    kept = sum(file.stat().st_size for file in _listed(self._files))
+            else:
+                kept = 0
+            return shutil.disk_usage(there).free + kept
 
     def _check(self, sha256: str, size: int) -> None:
         if not is_sha256(sha256):

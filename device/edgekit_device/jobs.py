@@ -100,7 +100,7 @@ class Jobs:
         """Give the last line of what a job has said beside its messages."""
         try:
             words = (self._folder / _checked(job) / WORDS).read_bytes()[-_LAST_WORDS:]
-        except FileNotFoundError:
+        except OSError:
             return ""
         lines = words.decode("utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -137,6 +137,8 @@ class Server:
             return answer if isinstance(answer, bytes) else line(answer)
         except RequestError as error:
             return line(Error(error.kind, str(error), job))
+        except OSError as error:
+            return line(Error("disk", f"the agent's folder cannot be used: {error}", job))
 
     def _hello(self, request: Hello) -> Welcome:
         if request.protocol != PROTOCOL:
@@ -167,7 +169,7 @@ class Server:
         try:
             self._depot.sweep()
             self._jobs.sweep()
-        except RequestError as error:
+        except (RequestError, OSError) as error:
             # A full disk: whoever wants to write there is told.
             print(f"edgekit-agent: {error}", file=sys.stderr)
 
@@ -235,7 +237,7 @@ class Server:
     def _end_of(self, job: str, code: int) -> bytes:
         try:
             return self._jobs.end(job)
-        except RequestError:
+        except (RequestError, OSError):
             words = self._jobs.last_words(job)
         if code in (0, CANCELLED, -signal.SIGTERM):
             return line(Error("cancelled", "the job was cancelled", job, ended=True))
@@ -246,12 +248,12 @@ class Server:
 
     def _await(self, job: str) -> None:
         """Wait for the end of a job that another agent runs."""
-        while self._jobs.state(job) == "running":
-            time.sleep(_POLL_S)
-        self._awaited.discard(job)
         try:
+            while self._jobs.state(job) == "running":
+                time.sleep(_POLL_S)
+            self._awaited.discard(job)
             self._client.tell(self._jobs.end(job))
-        except RequestError:
+        except (RequestError, OSError):
             message = "the agent that ran the job was ended, and the job with it"
             self._client.tell(line(Error("job-died", message, job, ended=True)))
 

@@ -337,6 +337,17 @@ def test_a_folder_that_cannot_be_written_is_a_named_error(tmp_path: Path) -> Non
         assert agent.ask(type="hello", protocol=1)["type"] == "hello"
 
 
+def test_a_folder_of_jobs_that_is_a_file_is_a_named_error(store: Path) -> None:
+    store.mkdir()
+    (store / "jobs").write_text("a file is in the way")
+    with AgentClient(store) as agent:
+        for request in ("result", "cancel", "forget"):
+            error = agent.ask(type=request, job="job")
+            assert (error["kind"], error["ended"]) == ("disk", False)
+        wanted = {"file": {"name": "m.tflite", "sha256": None}, "beside": []}
+        assert agent.profile("job", wanted)["kind"] == "disk"
+
+
 def test_the_command_line_says_hello(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edgekit_device", "serve", "--store", str(tmp_path / "store")],

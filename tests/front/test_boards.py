@@ -5,17 +5,20 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
 
 from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
+from edgekit.boards.channel import Ended
+from edgekit.boards.connection import Connection
 from edgekit.errors import BoardError
 from edgekit.progress import Step
 
@@ -160,6 +163,47 @@ def test_what_a_login_prints_before_the_agent_is_skipped(tmp_path: Path) -> None
     board = agent(tmp_path, f'echo "Welcome to Pi"; exec {sys.executable} "$@"')
     (record,) = profile_on(board, [MODELS / "conv_int8.tflite"], QUICK)
     assert record["status"] == "ok"
+
+
+class SocketBoard:
+    """An agent behind a Unix socket: what another kind of board has to bring."""
+
+    pauses_s: ClassVar[tuple[float, ...]] = ()
+    keep_s: ClassVar[float] = 0.0
+
+    def __str__(self) -> str:
+        return "socket"
+
+    def open(self) -> "SocketChannel":
+        return SocketChannel()
+
+    def explain(self, ended: Ended, *, greeted: bool) -> BoardError:
+        return BoardError(f"the socket closed (greeted: {greeted})")
+
+
+class SocketChannel:
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "edgekit_device", "serve"]
+            self.agent = subprocess.Popen(command, stdin=theirs, stdout=theirs)
+        self.reader = self.writer = self._socket.fileno()
+
+    def close(self) -> Ended:
+        self._socket.close()
+        return Ended((), self.agent.wait(30))
+
+
+def test_an_agent_behind_a_socket_is_a_board() -> None:
+    (record,) = profile_on(SocketBoard(), [MODELS / "conv_int8.tflite"], QUICK)
+    assert record["golden"]["status"] == "passed"
+
+
+def test_a_socket_that_closes_is_a_lost_connection() -> None:
+    with Connection(SocketBoard()) as connection:
+        connection._channel.agent.kill()
+        with pytest.raises(BoardError, match=r"the socket closed \(greeted: True\)"):
+            connection.receive(30)
 
 
 def test_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
