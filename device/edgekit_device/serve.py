@@ -18,7 +18,7 @@ from typing import Any
 
 from edgekit_device.codec import decode
 from edgekit_device.depot import DEFAULT_BYTES, Depot
-from edgekit_device.errors import EdgeKitDeviceError, RequestError
+from edgekit_device.errors import EdgeKitDeviceError, RequestError, UsageError
 from edgekit_device.jobs import CANCELLED, Jobs, unknown_job
 from edgekit_device.lines import read_lines
 from edgekit_device.machine import read_machine
@@ -61,7 +61,13 @@ def default_store() -> Path:
 
 
 def serve_stdio(store: Path | None = None, most_bytes: int = DEFAULT_BYTES) -> None:
-    """Speak the protocol on standard input and output; what else is printed goes to errors."""
+    """Speak the protocol on standard input and output; what else is printed goes to errors.
+
+    Raises:
+        UsageError: a limit that no file would keep.
+    """
+    if most_bytes < 1:
+        raise UsageError(f"--store-limit: must be at least 1 byte. Received: {most_bytes}")
     requests, answers = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,19 @@ LONG = Settings(runs=1, seconds=60.0, rounds=1, warmup=1, idle_seconds=0.0, samp
 class AgentClient:
     """An agent with a store; greeted unless told otherwise."""
 
-    def __init__(self, store: Path, *options: str, greet: bool = True) -> None:
-        command = [sys.executable, "-m", "edgekit_device", "serve", "--store", str(store), *options]
+    def __init__(
+        self, store: Path, *options: str, greet: bool = True, around: Sequence[str] = ()
+    ) -> None:
+        command = [
+            *around,
+            sys.executable,
+            "-m",
+            "edgekit_device",
+            "serve",
+            "--store",
+            str(store),
+            *options,
+        ]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )

@@ -337,6 +337,26 @@ def test_a_folder_that_cannot_be_written_is_a_named_error(tmp_path: Path) -> Non
         assert agent.ask(type="hello", protocol=1)["type"] == "hello"
 
 
+def test_a_disk_that_takes_no_more_is_a_named_error_and_leaves_nothing(store: Path) -> None:
+    # Files end at 8 KiB there, as on a disk with that much left.
+    limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh"]
+    with AgentClient(store, around=limited) as agent:
+        assert agent.ask(**piece(0, DATA[:4000]))["bytes"] == 4000
+        error = agent.ask(**piece(4000, DATA[4000:]))
+        assert error["kind"] == "disk-full"
+        assert "free some space on the board" in error["message"]
+        assert agent.ask(**piece(0, b""))["bytes"] == 4000
+    with AgentClient(store) as agent:
+        assert agent.ask(**piece(4000, DATA[4000:]))["bytes"] == len(DATA)
+
+
+def test_a_limit_that_keeps_nothing_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgekit_device", "serve", "--store-limit", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--store-limit: must be at least 1 byte. Received: 0" in done.stderr
+
+
 def test_a_folder_of_jobs_that_is_a_file_is_a_named_error(store: Path) -> None:
     store.mkdir()
     (store / "jobs").write_text("a file is in the way")
