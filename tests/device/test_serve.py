@@ -259,17 +259,16 @@ def test_two_agents_take_turns_on_one_machine(store: Path, model: Copy) -> None:
 
 
 def test_the_end_of_a_job_outlives_its_connection(store: Path, model: Copy) -> None:
-    with AgentClient(store) as first:
+    with AgentClient(store) as first, AgentClient(store) as second:
         wanted = first.put_model(model("conv_int8"))
-        first.profile("job", wanted, settings=replace(SHORT, seconds=3.0), keep_s=60.0)
+        first.profile("job", wanted, settings=replace(SHORT, seconds=5.0), keep_s=60.0)
         first.until_round()
+        assert second.ask(type="result", job="job") == {"type": "running", "job": "job"}
         first.stdin.close()
         first.stdout.close()
-        with AgentClient(store) as second:
-            assert second.ask(type="result", job="job") == {"type": "running", "job": "job"}
-            end = second.receive()
-            assert end["records"][0]["status"] == "ok"
-            assert second.ask(type="result", job="job") == end
+        end = second.receive()
+        assert end["records"][0]["status"] == "ok"
+        assert second.ask(type="result", job="job") == end
         assert first.process.wait(30) == 0
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,9 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
     sshd: Any, board: SshBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SshBoard, "pauses_s", (0.1,))
+    while_both = replace(WHILE, seconds=6.0)
     local = LocalBoard(Path(sys.executable))
-    agents = {place: check_board(place, WHILE) for place in (board, local)}
+    agents = {place: check_board(place, while_both) for place in (board, local)}
     begun: set[str] = set()
     at_once: list[int] = []
 
@@ -229,7 +231,7 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
             begun.discard(step.lane)
 
     run, files = open_run(tmp_path / "run"), [optimized(MODEL)]
-    there, here = measure_all(run, agents, files, WHILE, listen, resumed=False)
+    there, here = measure_all(run, agents, files, while_both, listen, resumed=False)
     assert (there["board"], here["board"]) == (str(board), "local")
     assert "no ssh server answers" in there["record"]["error"]["message"]
     assert here["record"]["status"] == "ok"
@@ -238,7 +240,7 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
     told: list[Step] = []
     sshd.start()
     monkeypatch.undo()
-    again = measure_all(run, agents, files, WHILE, told.append, resumed=True)
+    again = measure_all(run, agents, files, while_both, told.append, resumed=True)
     assert again[1]["record"] == here["record"]
     assert any("what was measured on local" in step.detail for step in told)
 
