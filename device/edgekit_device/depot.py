@@ -175,8 +175,10 @@ class Depot:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        # A model may be a secret to others who use the board.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._files, self._incoming):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         with (self._folder / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

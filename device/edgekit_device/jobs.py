@@ -53,7 +53,8 @@ class Jobs:
         """
         folder = self._folder / _checked(request.job)
         with refused_by_the_disk(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             try:
                 folder.mkdir()
             except FileExistsError as error:

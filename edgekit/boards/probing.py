@@ -33,7 +33,7 @@ try:
 except ImportError:
     venv = 0
 print("%d.%d.%d %d %d" % (sys.version_info[:3] + (struct.calcsize("P") * 8, venv)))
-' 2>/dev/null)"
+' 2>/dev/null </dev/null)"
 done
 true
 """
@@ -71,7 +71,8 @@ def probe(board: SshBoard) -> Machine:
     Raises:
         BoardError: it cannot be reached, or has no POSIX shell.
     """
-    return read_probe(board.run(_SCRIPT), str(board))
+    # Read from its input, it need not pass through whatever shell the login has.
+    return read_probe(board.run("sh -s", _SCRIPT.encode()), str(board))
 
 
 def read_probe(printed: str, board: str) -> Machine:

@@ -60,6 +60,7 @@ def test_a_model_is_put_and_profiled(agent: AgentClient, model: Copy, store: Pat
     assert [record.golden.status for record in records] == ["passed", "passed"]
     assert agent.ask(type="result", job="job") == end
     assert agent.ask(type="forget", job="job") == {"type": "forget", "job": "job"}
+    assert store.stat().st_mode & 0o777 == 0o700
     assert list((store / "jobs").iterdir()) == []
     assert len(list((store / "files").iterdir())) == 6
     assert list((store / "incoming").iterdir()) == []
