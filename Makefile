@@ -9,13 +9,16 @@ OLD_PYTHON := $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
+# scikit-build-core's import hook goes before PYTHONPATH; the path beside it is enough.
+PLAIN_PATH = sed -i '/^import /d' $(1)/lib/python3*/site-packages/_editable_skbc_edgekit_device.pth
+
 .PHONY: help demo test quick check wheels clean
 help:
 	@echo "make demo    the whole way on handwritten digits, in minutes"
 	@echo "make test    linters, type checker and all tests"
 	@echo "make quick   the tests that take seconds"
 	@echo "make check   linters and type checker alone"
-	@echo "make wheels  the three distributions, into dist/"
+	@echo "make wheels  the three distributions, into dist/, and the agent's source for boards"
 	@echo "make clean   remove .venv/ and dist/"
 
 demo: .venv/ready
@@ -37,21 +40,24 @@ check: .venv/ready
 
 wheels: .venv/ready
 	rm -rf dist
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --sdist --outdir dist device
 	for project in device converters .; do PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel --outdir dist $$project || exit; done
 
-.venv/ready: $(PROJECTS) constraints.txt
+.venv/ready: $(PROJECTS) constraints.txt device/CMakeLists.txt $(wildcard device/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "EdgeKit needs Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q -e './device[litert]' -e ./converters -e '.[dev]'
+	$(call PLAIN_PATH,.venv)
 	touch $@
 
 $(TFLITE)/ready: device/pyproject.toml constraints-tflite-runtime.txt | .venv/ready
 	$(OLD_PYTHON) -m venv $(TFLITE)
 	PIP_CONSTRAINT=constraints-tflite-runtime.txt $(TFLITE)/bin/python -m pip install -q \
 		-e './device[tflite-runtime]' pytest hypothesis
+	$(call PLAIN_PATH,$(TFLITE))
 	touch $@
 
 clean:

@@ -8,8 +8,19 @@ from dataclasses import replace
 
 from edgekit.comparison import Advice, Row, Stage
 from edgekit.data import Dataset
-from edgekit_converters import Cluster, Lcrm, Prune, Qat, Quantize, Recipe, parse_recipe
-from edgekit_converters.passes import ANY_PATTERN, Pass
+from edgekit_converters import (
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Prune,
+    Qat,
+    Quantize,
+    Recipe,
+    parse_recipe,
+)
+from edgekit_converters.passes import ANY_PATTERN, Pass, Target
 
 _WORTH_TRAINING = 0.01
 _NO_GAIN = 0.95
@@ -141,7 +152,16 @@ def _milder(step: Pass) -> tuple[Pass, str]:
         return replace(step, centroids=2 * step.centroids), (
             f"more distinct values ({2 * step.centroids})"
         )
-    io = step.io if isinstance(step, Qat) else "float"
+    if isinstance(step, NpuQat) and step.weight_bits < 8:
+        more = step.weight_bits + 1
+        return replace(step, weight_bits=more), f"weights of {more} bits"
+    if isinstance(step, Activations):
+        other: Target = "auto" if step.to == "hard_swish" else "hard_swish"
+        return replace(step, to=other), f"activations of another kind ({other})"
+    if isinstance(step, LowRank):
+        energy = float(f"{(1 + step.energy) / 2:.3g}")
+        return replace(step, energy=energy), f"factors with more of the energy ({energy:g})"
+    io = step.io if isinstance(step, Qat | NpuQat) else "float"
     return Quantize("int16x8", io), "activations of 16 bits"
 
 

@@ -18,6 +18,7 @@ from edgekit.errors import DiskError, EdgeKitError, RunError
 from edgekit.exporting import Optimized, Samples
 from edgekit.journal import alone, under_way
 from edgekit.measuring import measure_all
+from edgekit.npu.comparing import on_npu
 from edgekit.optimization import calibration_samples, carry_out, load_data_for, load_parent
 from edgekit.progress import FOUND, Listener, Step, silent
 from edgekit.report import read_comparison
@@ -26,8 +27,10 @@ from edgekit.rows import all_layers, all_stages, make_notes, make_rows, runtimes
 from edgekit.stages import Parent, versions
 from edgekit.store import open_run
 from edgekit_converters.recipe import SHORT_NAMES
+from edgekit_device.delegate import library_path
 
 if TYPE_CHECKING:
+    from edgekit.npu.target import Npu
     from edgekit_converters import Training
     from edgekit_converters.recipe import Recipe
 
@@ -42,6 +45,7 @@ def compare(
     data: Source,
     recipes: Sequence[str] = DEFAULT_RECIPES,
     boards: Sequence[str] = ("local",),
+    npus: Sequence[Npu] = (),
     *,
     out: str | Path = "edgekit-runs",
     training: Training | None = None,
@@ -50,7 +54,9 @@ def compare(
     command: str = "edgekit compare MODEL --data DATA",
     replace_other: bool = False,
 ) -> Comparison:
-    """Compares recipes of one model; `base` is always among them, since all ratios refer to it.
+    """Compares recipes of one model on boards and emulated NPUs.
+
+    `base` is always among the recipes, since all ratios refer to it.
 
     `recipes` may hold the name `all` (or be it) for `ALL_RECIPES`. A recipe or board that fails
     becomes rows with the error; the others go on. What is finished stays in `out` and is reused by
@@ -60,6 +66,7 @@ def compare(
 
     Raises:
         ConverterError, EdgeKitError: before any work, for input that cannot be used.
+        DelegateUnavailableError: NPUs are given, and there is no delegate to emulate them.
         DiskError: the disk of `out` is full or cannot be written.
     """
     import edgekit_converters as ec
@@ -67,6 +74,8 @@ def compare(
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
     places = dict.fromkeys(parse_board(board) for board in boards)
+    if npus:
+        library_path()
     agents = {board: check_board(board, profiling) for board in places}
     run = open_run(out)
     found: list[str] = []
@@ -89,7 +98,10 @@ def compare(
             if not done:
                 raise RunError(f"No recipe could be carried out. {next(iter(results.values()))}")
             records = measure_all(run, agents, done, profiling, listen, resumed=resumed)
-            rows = make_rows(results, [str(board) for board in agents], records)
+            outcomes = [
+                outcome for npu in npus for outcome in on_npu(run, npu, results, data, listen)
+            ]
+            rows = make_rows(results, [str(board) for board in agents], records, outcomes)
             stages = all_stages(done)
             comparison = Comparison(
                 model=parent.model.name,
@@ -99,6 +111,7 @@ def compare(
                     "training": asdict(training),
                     "profiling": {k: v for k, v in asdict(profiling).items() if v is not None},
                     "boards": [str(board) for board in agents],
+                    "npus": [str(npu) for npu in npus],
                     "parent": parent.key,
                 },
                 versions=versions(),
@@ -116,6 +129,7 @@ def compare(
                 ),
                 notes=(*make_notes(data, done), *(f"{_capital(text)}." for text in found)),
                 cautions=cautions(rows, stages, data),
+                npus=tuple(outcomes),
             )
             with storing(run, "the comparison"):
                 write_whole(run / "comparison.json", comparison_to_json(comparison))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgekit.npu.outcome import NpuOutcome
 from edgekit_converters.proof import FileProof, LayerProof
 from edgekit_device.number import Number
 
@@ -113,7 +114,8 @@ class Advice:
 class Comparison:
     """All rows of one comparison with their evidence: stages, per-layer savings, board records.
 
-    `cautions` are doubts about the comparison as a whole.
+    `cautions` are doubts about the comparison as a whole; `npus` what each file came to on each
+    NPU, of which the rows hold what boards have too.
     """
 
     model: str
@@ -128,3 +130,4 @@ class Comparison:
     advice: tuple[Advice, ...]
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    npus: tuple[NpuOutcome, ...] = ()

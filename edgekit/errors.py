@@ -21,5 +21,9 @@ class RunError(EdgeKitError):
     """A run folder that cannot be used, or a comparison that cannot be carried out."""
 
 
+class NpuError(EdgeKitError):
+    """A workload, mapping or arithmetic that the cost model cannot judge."""
+
+
 class DiskError(RunError):
     """A disk that takes no more, or a folder that cannot be written; nothing else can go on."""

@@ -17,7 +17,7 @@ from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step
 from edgekit.stages import UNREADABLE, Staged, unreadable, versions
 from edgekit.store import content_key, file_name, read_facts, stage_folder
-from edgekit_converters.passes import Qat
+from edgekit_converters.passes import NpuQat, Qat
 from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor
 from edgekit_device import Number
 
@@ -30,7 +30,8 @@ class Optimized:
     """One recipe's file with its cost, its accuracy, and which test samples it got right.
 
     `keras_difference` is the file's largest difference from the Keras model on the golden inputs,
-    relative to the output's range. `proof` is what stands in the file.
+    relative to the output's range. `from_logits` says how a single output unit decides, `proof` is
+    what stands in the file.
     """
 
     recipe: str
@@ -44,6 +45,7 @@ class Optimized:
     sha256: str
     keras_difference: Number
     correct: tuple[bool, ...]
+    from_logits: bool
     stages: tuple[Stage, ...]
     layers: tuple[LayerSaving, ...]
     proof: FileProof
@@ -140,14 +142,13 @@ def _converted(
         raise
     proof = _proved(file, staged, recipe)
     correct: list[bool] = []
+    from_logits = False
     if data is not None:
         progress(Step(f"score {recipe}"))
-        objective = ec.classification_objective(plain, data.classes)
+        from_logits = ec.classification_objective(plain, data.classes).from_logits
         correct = [
             bool(right)
-            for right in ec.correct(
-                file, data.test.x, data.test.y, from_logits=objective.from_logits
-            )
+            for right in ec.correct(file, data.test.x, data.test.y, from_logits=from_logits)
         ]
         task = {"name": data.name, "metric": "accuracy", **measured_accuracy(correct).to_json()}
         ec.note_task(done, task)
@@ -161,6 +162,7 @@ def _converted(
         "sha256": done.sha256,
         "keras_difference": done.keras_difference,
         "correct": "".join("01"[right] for right in correct),
+        "from_logits": from_logits,
         "proof": asdict(proof),
     }
 
@@ -170,7 +172,7 @@ def _proved(file: Path, staged: Staged, recipe: Recipe) -> FileProof:
     import edgekit_converters as ec
 
     last = staged.stages[-1] if staged.stages else None
-    trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat)
+    trained_int8 = bool(recipe.rewrites) and isinstance(recipe.rewrites[-1], Qat | NpuQat)
     reasons = {**dict(last.skipped), **_half(last.changed)} if last and trained_int8 else {}
     return ec.prove_file(file, last.proof if last else (), reasons)
 
@@ -199,6 +201,7 @@ def _told(
         sha256=facts["sha256"],
         keras_difference=Number.measured(facts["keras_difference"]),
         correct=correct,
+        from_logits=facts["from_logits"],
         stages=staged.stages,
         layers=staged.layers,
         proof=_proof(facts["proof"]),

@@ -10,21 +10,25 @@ from edgekit.comparison import LayerSaving, Row, Stage
 from edgekit.data import Dataset
 from edgekit.evaluate import accuracy_change
 from edgekit.exporting import Optimized
+from edgekit.npu.outcome import NpuOutcome
 from edgekit.pareto import mark_pareto
-from edgekit_converters.passes import Cluster, Prune, Qat
+from edgekit_converters.passes import Cluster, NpuQat, Prune, Qat
 from edgekit_converters.recipe import parse_recipe
 from edgekit_device import Number
 
 
 def make_rows(
-    results: Mapping[str, Optimized | str], boards: Sequence[str], records: list[dict[str, Any]]
+    results: Mapping[str, Optimized | str],
+    boards: Sequence[str],
+    records: list[dict[str, Any]],
+    outcomes: Sequence[NpuOutcome] = (),
 ) -> list[Row]:
-    """One row per board and recipe, the best marked; a text is why the recipe failed."""
+    """One row per board or NPU and recipe, the best marked; a text is why the recipe failed."""
     rows = [
         _row(recipe, board, results[recipe], results["base"], records)
         for board in boards
         for recipe in results
-    ]
+    ] + [_npu_row(outcome, results[outcome.recipe]) for outcome in outcomes]
     return mark_pareto(_marked_twins(rows))
 
 
@@ -70,6 +74,7 @@ def _cascade_notes(passes: Sequence[Any]) -> list[str]:
         Prune: "P is pruning (the smallest weights become zero)",
         Cluster: "C is clustering (the weights of a kernel share a few values)",
         Qat: "Q is quantisation-aware training (int8 rounding in the loop, an int8 file)",
+        NpuQat: "npu_qat is the same on an NPU's grid of fewer bits, run here as int8",
     }
     used = [text for kind, text in meanings.items() if any(isinstance(p, kind) for p in passes)]
     if used:
@@ -90,45 +95,72 @@ def _row(
     records: list[dict[str, Any]],
 ) -> Row:
     if isinstance(result, str):
-        unknown = Number.unavailable("the recipe failed")
-        return Row(
-            recipe=recipe,
-            board=board,
-            file="",
-            accuracy=unknown,
-            parameters=unknown,
-            macs=unknown,
-            file_bytes=unknown,
-            gzip_bytes=unknown,
-            zstd_bytes=unknown,
-            latency_p50_ms=unknown,
-            peak_rss_bytes=unknown,
-            energy_j=unknown,
-            error=result,
-        )
+        return _failed(recipe, board, result)
     record = next(
         item["record"] for item in records if (item["recipe"], item["board"]) == (recipe, board)
     )
     error = (record.get("error") or {}).get("message")
-    row = Row(
+    return Row(
         recipe=recipe,
         board=board,
-        file=f"files/{result.file.name}",
+        **_of_file(result),
         accuracy=result.accuracy,
         accuracy_change=_change(result, base),
-        parameters=result.parameters,
-        macs=result.macs,
-        file_bytes=result.file_bytes,
-        gzip_bytes=result.gzip_bytes,
-        zstd_bytes=result.zstd_bytes,
         latency_p50_ms=_number(record, "latency_ms", "p50"),
         peak_rss_bytes=_number(record, "peak_rss_bytes"),
         energy_j=_number(record, "energy_j"),
-        sha256=result.sha256,
-        stages=tuple(stage.recipe for stage in result.stages),
-        proof=result.proof,
+        error=error,
     )
-    return replace(row, error=error) if error else row
+
+
+def _npu_row(outcome: NpuOutcome, result: Optimized | str) -> Row:
+    if isinstance(result, str):
+        return _failed(outcome.recipe, outcome.npu, result)
+    return Row(
+        recipe=outcome.recipe,
+        board=outcome.npu,
+        **_of_file(result),
+        accuracy=outcome.accuracy,
+        accuracy_change=outcome.accuracy_change,
+        latency_p50_ms=outcome.latency_ms,
+        peak_rss_bytes=Number.unavailable("an NPU has no process; its traffic is listed apart"),
+        energy_j=outcome.energy_j,
+        error=outcome.error,
+    )
+
+
+def _of_file(result: Optimized) -> dict[str, Any]:
+    """The columns that a file has wherever it runs."""
+    return {
+        "file": f"files/{result.file.name}",
+        "parameters": result.parameters,
+        "macs": result.macs,
+        "file_bytes": result.file_bytes,
+        "gzip_bytes": result.gzip_bytes,
+        "zstd_bytes": result.zstd_bytes,
+        "sha256": result.sha256,
+        "stages": tuple(stage.recipe for stage in result.stages),
+        "proof": result.proof,
+    }
+
+
+def _failed(recipe: str, board: str, why: str) -> Row:
+    unknown = Number.unavailable("the recipe failed")
+    return Row(
+        recipe=recipe,
+        board=board,
+        file="",
+        accuracy=unknown,
+        parameters=unknown,
+        macs=unknown,
+        file_bytes=unknown,
+        gzip_bytes=unknown,
+        zstd_bytes=unknown,
+        latency_p50_ms=unknown,
+        peak_rss_bytes=unknown,
+        energy_j=unknown,
+        error=why,
+    )
 
 
 def _change(result: Optimized, base: Optimized | str) -> Number:

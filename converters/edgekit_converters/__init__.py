@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgekit_converters.energy import EnergyCosts, EnergyEstimate
 from edgekit_converters.errors import (
     ConverterError,
     ExportError,
@@ -14,7 +15,16 @@ from edgekit_converters.errors import (
     RewriteError,
     TrainingError,
 )
-from edgekit_converters.passes import Cluster, Lcrm, Prune, Qat, Quantize
+from edgekit_converters.passes import (
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Prune,
+    Qat,
+    Quantize,
+)
 from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
@@ -38,7 +48,7 @@ if TYPE_CHECKING:
         save_stage,
         training_facts,
     )
-    from edgekit_converters.tflite import correct
+    from edgekit_converters.tflite import correct, correct_of, raw_samples
     from edgekit_converters.train import (
         Training,
         TrainingData,
@@ -60,6 +70,8 @@ _LAZY = {
     "check_input_shapes": "conversion",
     "classification_objective": "train",
     "correct": "tflite",
+    "correct_of": "tflite",
+    "raw_samples": "tflite",
     "digits_cnn": "parents",
     "export_tflite": "export",
     "fingerprint": "stage",
@@ -79,14 +91,19 @@ _LAZY = {
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "Activations",
     "Cluster",
     "ConverterError",
     "Decision",
+    "EnergyCosts",
+    "EnergyEstimate",
     "ExportError",
     "Exported",
     "Inspection",
     "Lcrm",
+    "LowRank",
     "ModelLoadError",
+    "NpuQat",
     "Outcome",
     "ProofError",
     "Prune",
@@ -105,6 +122,7 @@ __all__ = [
     "check_input_shapes",
     "classification_objective",
     "correct",
+    "correct_of",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
@@ -115,6 +133,7 @@ __all__ = [
     "note_task",
     "parse_recipe",
     "prove_file",
+    "raw_samples",
     "run_pass",
     "save_model",
     "save_stage",

@@ -24,6 +24,7 @@ from edgekit_converters.proof import (
     FloatOperator,
     LayerProof,
     WeightTensor,
+    count_bits,
     count_values,
 )
 
@@ -98,8 +99,7 @@ def prove_file(
             dict.fromkeys(
                 proof.layer
                 for proof in layers
-                if (proof.sparsity_asked is not None or proof.distinct_asked is not None)
-                and (proof.layer, proof.weights) not in checked
+                if proof.asks and (proof.layer, proof.weights) not in checked
             )
         ),
     )
@@ -123,8 +123,9 @@ def _counted(kernel: FileKernel, layer: str) -> WeightTensor:
     sparsity, distinct, most = count_values(tensor.data, kernel.channel_axis)
     if np.any(tensor.zeros):
         sparsity = float((tensor.data == tensor.zeros).mean())
+    bits = count_bits(tensor.data) if tensor.dtype == "int8" else None
     return WeightTensor(
-        layer, tensor.name, tensor.dtype, tensor.data.size, sparsity, distinct, most
+        layer, tensor.name, tensor.dtype, tensor.data.size, sparsity, distinct, most, bits
     )
 
 
@@ -153,6 +154,12 @@ def _broken(path: Path, proof: LayerProof, got: WeightTensor) -> str:
             f"{where} has {got.distinct_per_channel} distinct values in one output channel, but "
             f"{proof.distinct_asked} were asked for (the converter multiplies a batch "
             f"normalisation before a dense layer into its kernel); {way_out}"
+        )
+    if proof.bits_asked is not None and got.bits is not None and got.bits > proof.bits_asked:
+        return (
+            f"{where} has int8 codes that need {got.bits} bits, but a grid of {proof.bits_asked} "
+            f"was asked for, all codes of which are multiples of {2 ** (8 - proof.bits_asked)}; "
+            f"{way_out}"
         )
     return ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit_converters.energy import EnergyEstimate
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.proof import LayerProof
 from edgekit_converters.train import Trained
@@ -18,7 +19,8 @@ class Outcome:
 
     `trainable_parameters` and `other_parameters` are those of the model while it was trained, the
     pass's own (masks, centroids, ranges) included. Accuracies are on the validation split, None
-    without data. `decisions` are LCRM's.
+    without data. `decisions` are LCRM's, `energy` is
+    that of energy-aware passes.
     """
 
     model: Any
@@ -31,6 +33,7 @@ class Outcome:
     accuracy_after: float | None = None
     proof: tuple[LayerProof, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    energy: EnergyEstimate | None = None
 
 
 def count_parameters(weights: Any) -> int:

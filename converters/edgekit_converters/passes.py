@@ -11,6 +11,8 @@ from edgekit_converters.lcrm.rules import STYLES, Style, Weights
 
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+Target = Literal["auto", "relu", "relu6", "hard_swish"]
+Allocation = Literal["uniform", "energy"]
 Schedule = Literal["polynomial", "constant"]
 Initialisation = Literal["kmeans++", "linear", "density", "random"]
 
@@ -43,11 +45,51 @@ class Lcrm:
 
 
 @dataclass(frozen=True)
+class Activations:
+    """Replace costly activation functions by cheap ones; `auto` chooses one near to each.
+
+    A gate's activation is replaced only where a pattern of `where` names it.
+    """
+
+    to: Target = "auto"
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_choice("activations", "to", self.to, Target)
+
+    def __str__(self) -> str:
+        return _written("activations", self)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Write large kernels as the product of two smaller ones that hold `energy` of their energy.
+
+    Energy is the sum of the squared singular values.
+    """
+
+    energy: float = 0.95
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.energy) or not 0 < self.energy <= 1:
+            raise RecipeError(
+                f"low_rank(energy={self.energy!r}): give the share of the kernels' energy to keep, "
+                "a number above 0 and at most 1, such as 0.95."
+            )
+
+    def __str__(self) -> str:
+        return _written("low_rank", self, first=repr(float(self.energy)))
+
+
+@dataclass(frozen=True)
 class Prune:
     """Set the smallest weights of each kernel to zero while training goes on.
 
     `pattern` is `any` (single weights), `2:4` (two zeros in every four input channels) or a block
-    such as `4x1` (dense layers only). Depthwise kernels stay whole unless `depthwise`.
+    such as `4x1` (dense layers only). Depthwise kernels stay whole unless `depthwise`. `allocation`
+    gives every kernel the same sparsity, or all together the one asked for, more of it where zeros
+    save energy.
     """
 
     sparsity: float = 0.5
@@ -55,6 +97,7 @@ class Prune:
     pattern: str = ANY_PATTERN
     where: tuple[str, ...] = ()
     depthwise: bool = False
+    allocation: Allocation = "uniform"
 
     def __post_init__(self) -> None:
         if not _is_number(self.sparsity) or not 0 < self.sparsity < 1:
@@ -74,6 +117,12 @@ class Prune:
                 "sparsity of 0.5; leave the sparsity out, or the pattern."
             )
         _check_flag("prune", "depthwise", self.depthwise)
+        _check_choice("prune", "allocation", self.allocation, Allocation)
+        if self.allocation == "energy" and self.pattern != ANY_PATTERN:
+            raise RecipeError(
+                f"prune(pattern={self.pattern}, allocation=energy): a pattern fixes the share of "
+                "zeros of every kernel or block; leave the pattern out, or the allocation."
+            )
 
     @property
     def block(self) -> tuple[int, int] | None:
@@ -133,6 +182,42 @@ class Qat:
 
 
 @dataclass(frozen=True)
+class NpuQat:
+    """Train with an NPU's rounding in the loop, then write int8 whose weights lie on its grid.
+
+    Weights and the activations that they are multiplied with have 2 to 8 bits each; keeps earlier
+    zeros and clusters. With `energy_aware` each layer learns its own bits, from 2 to `weight_bits`:
+    the share of the loss that the estimated energy has.
+    """
+
+    weight_bits: int = 4
+    activation_bits: int = 8
+    energy_aware: float = 0.0
+    io: Literal["float", "int"] = "float"
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("weight_bits", "activation_bits"):
+            bits = getattr(self, name)
+            if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+                raise RecipeError(f"npu_qat({name}={bits!r}): give a whole number from 2 to 8.")
+        if not _is_number(self.energy_aware) or not 0 <= self.energy_aware < 1:
+            raise RecipeError(
+                f"npu_qat(energy_aware={self.energy_aware!r}): give the energy's share of the "
+                "loss, from 0 (none) to below 1, such as 0.1."
+            )
+        if self.energy_aware and self.weight_bits == 2:
+            raise RecipeError(
+                f"npu_qat(2, energy_aware={self.energy_aware:g}): 2 bits are the fewest, so there "
+                "is nothing to save; give more weight_bits, or leave energy_aware out."
+            )
+        _check_choice("npu_qat", "io", self.io, Literal["float", "int"])
+
+    def __str__(self) -> str:
+        return _written("npu_qat", self, first=str(self.weight_bits))
+
+
+@dataclass(frozen=True)
 class Quantize:
     """How the weights and activations are stored in the file; `io` is the type of its ends."""
 
@@ -151,7 +236,7 @@ class Quantize:
         return self.scheme + ("(io=int)" if self.io == "int" else "")
 
 
-Pass = Lcrm | Prune | Cluster | Qat | Quantize
+Pass = Lcrm | Activations | LowRank | Prune | Cluster | Qat | NpuQat | Quantize
 
 
 def _is_number(value: Any) -> bool:

@@ -8,19 +8,50 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from edgekit_converters.errors import RecipeError
-from edgekit_converters.passes import SCHEMES, Cluster, Lcrm, Pass, Prune, Qat, Quantize
+from edgekit_converters.passes import (
+    SCHEMES,
+    Activations,
+    Cluster,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Pass,
+    Prune,
+    Qat,
+    Quantize,
+)
 
 _LETTERS: dict[str, Pass] = {"P": Prune(), "C": Cluster(), "Q": Qat()}
 SHORT_NAMES = ("P", "C", "Q", "PQ", "CQ", "PC", "PCQ")
 """The cascades of Table 12 (LCRM paper): pruning, clustering, quantisation-aware training."""
 
-_KINDS: dict[str, type[Pass]] = {"lcrm": Lcrm, "prune": Prune, "cluster": Cluster, "qat": Qat}
-_ORDER: tuple[type[Pass], ...] = (Lcrm, Prune, Cluster, Qat, Quantize)
-_WHY_NOT = {
+_KINDS: dict[str, type[Pass]] = {
+    "lcrm": Lcrm,
+    "activations": Activations,
+    "low_rank": LowRank,
+    "prune": Prune,
+    "cluster": Cluster,
+    "qat": Qat,
+    "npu_qat": NpuQat,
+}
+_POSITIONAL: dict[type[Pass], str] = {
+    Activations: "to",
+    LowRank: "energy",
+    Prune: "sparsity",
+    Cluster: "centroids",
+    NpuQat: "weight_bits",
+}
+_WHY_NOT: dict[tuple[type[Pass], type[Pass]], str] = {
+    (Lcrm, LowRank): "it replaces convolutions by fresh ones, and the factors would be gone",
     (Lcrm, Prune): "it replaces layers, and their zeros would be gone",
     (Lcrm, Cluster): "it replaces layers, and their clusters would be gone",
+    (Activations, Prune): "its training would fill the zeros again",
+    (Activations, Cluster): "its training would pull weights out of their clusters",
+    (LowRank, Prune): "its factors would have none of the zeros",
+    (LowRank, Cluster): "its factors would have none of the clusters",
     (Prune, Cluster): "it would pull weights out of their clusters, while cluster keeps zeros",
 }
+"""Why the first may not stand behind the second."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +85,7 @@ class Recipe:
     def export(self) -> Quantize:
         """How the file is written."""
         last = self.passes[-1] if self.passes else None
-        if isinstance(last, Qat):
+        if isinstance(last, Qat | NpuQat):
             return Quantize("int8", last.io)
         return last if isinstance(last, Quantize) else Quantize("float32")
 
@@ -73,9 +104,16 @@ class Recipe:
 
 def _check_order(step: Pass, later: Pass) -> None:
     first, second = str(step), str(later)
-    if isinstance(step, Qat) and isinstance(later, Quantize):
-        raise RecipeError(f"{first}+{second}: qat writes an int8 file itself; leave {second} out.")
-    if isinstance(step, Qat | Quantize):
+    if isinstance(step, Qat | NpuQat) and isinstance(later, Quantize):
+        name = first.partition("(")[0]
+        raise RecipeError(
+            f"{first}+{second}: {name} writes an int8 file itself; leave {second} out."
+        )
+    if {type(step), type(later)} == {Qat, NpuQat}:
+        raise RecipeError(
+            f"{first}+{second}: both train the rounding of one int8 file; leave one of them out."
+        )
+    if isinstance(step, Qat | NpuQat | Quantize):
         raise RecipeError(
             f"{first}+{second}: {first.partition('(')[0]} must come last; what follows it would "
             "change weights that are already quantised."
@@ -83,7 +121,7 @@ def _check_order(step: Pass, later: Pass) -> None:
     if type(step) is type(later):
         name = first.partition("(")[0]
         raise RecipeError(f"{first}+{second}: {name} may stand in a recipe once.")
-    if _ORDER.index(type(later)) < _ORDER.index(type(step)):
+    if (type(later), type(step)) in _WHY_NOT:
         name = second.partition("(")[0]
         raise RecipeError(
             f"{first}+{second}: {name} must come before {first.partition('(')[0]}; behind it "
@@ -122,8 +160,7 @@ def _parse_term(term: str, text: str) -> tuple[Pass, ...]:
         options = _parse_options(match["options"] or "", term.strip(), positional="")
         return (_build(Quantize, options, term.strip(), scheme=name),)
     kind = _KINDS[name]
-    positional = {Prune: "sparsity", Cluster: "centroids"}.get(kind, "")
-    options = _parse_options(match["options"] or "", term.strip(), positional)
+    options = _parse_options(match["options"] or "", term.strip(), _POSITIONAL.get(kind, ""))
     if "where" in options:
         patterns = (pattern.strip() for pattern in str(options["where"]).split(","))
         options["where"] = tuple(pattern for pattern in patterns if pattern)

@@ -5,33 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from edgekit_converters.activations import activations
 from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError
 from edgekit_converters.forward import architecture
 from edgekit_converters.graph import inner_layers
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.load import load_model
-from edgekit_converters.outcome import Outcome, count_parameters
-from edgekit_converters.passes import Cluster, Lcrm, Pass, Prune, Qat
+from edgekit_converters.low_rank import low_rank
+from edgekit_converters.outcome import Outcome
+from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, NpuQat, Pass, Prune, Qat
 from edgekit_converters.recipe import Recipe, parse_recipe
-from edgekit_converters.train import (
-    Progress,
-    Trained,
-    Training,
-    TrainingData,
-    check_data,
-    classification_objective,
-    fine_tune,
-    set_seed,
-    validation_accuracy,
-)
+from edgekit_converters.retrained import retrained
+from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
 
 _MODEL = "model.keras"
 _ROUNDED = "rounded.npz"
@@ -77,6 +70,10 @@ def run_pass(
     set_seed(training.seed, training.deterministic)
     if isinstance(step, Lcrm):
         return _lcrm(model, step, data, training, progress)
+    if isinstance(step, Activations):
+        return activations(model, step, data, training, progress)
+    if isinstance(step, LowRank):
+        return low_rank(model, step, data, training, progress)
     if isinstance(step, Prune):
         from edgekit_converters.cascades.prune import prune
 
@@ -85,7 +82,7 @@ def run_pass(
         from edgekit_converters.cascades.cluster import cluster
 
         return cluster(model, step, before, data, training, progress)
-    if isinstance(step, Qat):
+    if isinstance(step, Qat | NpuQat):
         from edgekit_converters.cascades.qat import quantize_aware
 
         return quantize_aware(model, step, before, data, training, progress)
@@ -95,10 +92,18 @@ def run_pass(
 def training_facts(step: Pass, training: Training) -> dict[str, Any]:
     """The settings of the training that matter to one pass: part of its stage's content key."""
     facts = asdict(training)
-    unused = ("epochs", "learning_rate")
+    unused = ["epochs", "learning_rate"]
     if isinstance(step, Lcrm):
-        unused = ("tuning_epochs", "tuning_learning_rate")
+        unused = ["tuning_epochs", "tuning_learning_rate"]
+    if not _counts_energy(step):
+        unused.append("energy_costs")
     return {name: value for name, value in facts.items() if name not in unused}
+
+
+def _counts_energy(step: Pass) -> bool:
+    if isinstance(step, Prune):
+        return step.allocation == "energy"
+    return isinstance(step, NpuQat) and step.energy_aware > 0
 
 
 def save_stage(model: Any, folder: Path) -> None:
@@ -132,7 +137,7 @@ def load_stage(folder: Path, *, safe: bool = True) -> Any:
         *before, step = parse_recipe(facts["recipe"]).passes
         with (folder / _ROUNDED).open("rb") as file, np.load(file) as arrays:
             weights = [arrays[f"weight_{i}"] for i in range(len(arrays.files))]
-        if not isinstance(step, Qat) or not isinstance(facts["caution"], int):
+        if not isinstance(step, Qat | NpuQat) or not isinstance(facts["caution"], int):
             raise ValueError(f"its facts are {facts}")
         return rebuild(model, step, tuple(before), weights, facts["caution"])
     except _DAMAGE as error:
@@ -172,32 +177,17 @@ def _lcrm(
         keep_ends=step.keep_ends,
         weights=step.weights,
     )
-    changed = [d for d in decisions if d.substitute is not None]
-    trained = Trained(0, 0, {})
-    accuracy_before = accuracy_after = None
-    if data is not None:
-        accuracy_before = validation_accuracy(model, data)
-        if changed:
-            trained = fine_tune(
-                rewritten,
-                data.train,
-                data.validation,
-                classification_objective(rewritten, data.classes),
-                training,
-                progress,
-            )
-        accuracy_after = validation_accuracy(rewritten, data)
-    return Outcome(
-        model=rewritten,
-        changed=tuple(map(_change, changed)),
+    outcome = retrained(
+        model,
+        rewritten,
+        data,
+        training,
+        progress,
+        changed=tuple(_change(d) for d in decisions if d.substitute is not None),
         skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
-        trained=trained,
-        trainable_parameters=count_parameters(rewritten.trainable_weights),
-        other_parameters=count_parameters(rewritten.non_trainable_weights),
-        accuracy_before=accuracy_before,
-        accuracy_after=accuracy_after,
-        decisions=decisions,
+        rate_option="--learning-rate",
     )
+    return replace(outcome, decisions=decisions)
 
 
 def _change(decision: Decision) -> str:

@@ -129,11 +129,47 @@ def correct(path: Path, samples: Any, labels: Any, *, from_logits: bool = False)
 
     `from_logits` says that a single unit's output is a logit, which decides at 0.
     """
-    right = []
-    for (scores, *_), label in zip(predict(path, samples), labels, strict=True):
-        if scores.shape[-1] == 1:
-            guess = int(scores.ravel()[0] > (0.0 if from_logits else 0.5))
-        else:
-            guess = int(np.argmax(scores))
-        right.append(guess == int(label))
-    return right
+    return [
+        _guess(scores, from_logits) == int(label)
+        for (scores, *_), label in zip(predict(path, samples), labels, strict=True)
+    ]
+
+
+def raw_samples(path: Path, samples: Any) -> Any:
+    """Samples as a one-input file takes them: [inferences, batch, …] in its own type.
+
+    The last batch is filled up by repeating its samples.
+
+    Raises:
+        ExportError: the runtime refuses the file.
+    """
+    signature, _ = open_file(path)
+    (tensor,) = signature.inputs
+    batch = tensor.shape[0]
+    count = -(-len(samples) // batch)
+    rest = samples[(count - 1) * batch :]
+    filled = np.concatenate(
+        [samples[: (count - 1) * batch], np.resize(rest, (batch, *rest.shape[1:]))]
+    )
+    return tensor.quantise(filled).reshape(count, batch, *samples.shape[1:])
+
+
+def correct_of(path: Path, raw: Any, labels: Any, *, from_logits: bool = False) -> list[bool]:
+    """As `correct`, of the file's first output [inferences, batch, …] computed elsewhere.
+
+    Raises:
+        ExportError: the runtime refuses the file.
+    """
+    signature, _ = open_file(path)
+    real = signature.outputs[0].dequantise(raw)
+    scores = real.reshape(-1, *real.shape[2:])[: len(labels)]
+    return [
+        _guess(score, from_logits) == int(label)
+        for score, label in zip(scores, labels, strict=True)
+    ]
+
+
+def _guess(scores: Any, from_logits: bool) -> int:
+    if scores.shape[-1] == 1:
+        return int(scores.ravel()[0] > (0.0 if from_logits else 0.5))
+    return int(np.argmax(scores))

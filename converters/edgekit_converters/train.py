@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from edgekit_converters.energy import EnergyCosts
 from edgekit_converters.errors import TrainingError
 from edgekit_converters.outputs import gives_probabilities
 
@@ -23,7 +24,7 @@ class Training:
     """How to train; `patience` is the number of epochs without gain before stopping, 0 for none.
 
     Pruning, clustering and quantisation-aware training start from a trained model: they have the
-    `tuning_` epochs and learning rate.
+    `tuning_` epochs and learning rate. `energy_costs` is what energy-aware passes reckon with.
     """
 
     epochs: int = 20
@@ -34,6 +35,7 @@ class Training:
     deterministic: bool = False
     tuning_epochs: int = 10
     tuning_learning_rate: float = 1e-4
+    energy_costs: EnergyCosts = field(default_factory=EnergyCosts)
 
     def __post_init__(self) -> None:
         rules: tuple[tuple[str, bool, str], ...] = (
@@ -169,12 +171,14 @@ def fine_tune(
     callbacks: Sequence[Any] = (),
     settling_epochs: int = 0,
     rate_option: str = "--learning-rate",
+    optimizer: Any = None,
 ) -> Trained:
     """Trains the model in place and leaves it at the epoch with the least validation loss.
 
     `library` is the Keras that the model is made with. `callbacks` come before the kit's own. The
     first `settling_epochs` are never the best: what is asked of the weights does not hold yet.
-    `rate_option` is where the command line takes the learning rate from.
+    `rate_option` is where the command line takes the learning rate from. `optimizer` stands in for
+    Adam.
 
     Raises:
         TrainingError: the data hold NaN or infinite values, or the loss became so.
@@ -189,7 +193,7 @@ def fine_tune(
     }
     accuracy = library.metrics.BinaryAccuracy if "binary" in objective.loss else None
     model.compile(
-        optimizer=library.optimizers.Adam(training.learning_rate),
+        optimizer=optimizer or library.optimizers.Adam(training.learning_rate),
         loss=losses[objective.loss](from_logits=objective.from_logits),
         metrics=[
             accuracy("accuracy", threshold=0.0 if objective.from_logits else 0.5)

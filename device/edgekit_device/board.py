@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgekit_device.errors import BoardProfileError
+from edgekit_device.table import Table
 
 SCHEMA = "edgekit.board/1"
 
@@ -61,7 +61,7 @@ def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
     Raises:
         BoardProfileError: names the file, the key, the value and the rule that it breaks.
     """
-    table = _Table(file, "", data)
+    table = Table(file, "", data, BoardProfileError)
     if table.take("schema") != SCHEMA:
         raise table.broken("schema", data.get("schema"), f"must be {SCHEMA!r}")
     cpu = table.table("cpu")
@@ -88,7 +88,7 @@ def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
     return profile
 
 
-def _power(entry: _Table) -> Power:
+def _power(entry: Table) -> Power:
     idle_w = entry.number("idle_w", 0, 1e4)
     power = Power(
         idle_w=idle_w,
@@ -100,7 +100,7 @@ def _power(entry: _Table) -> Power:
     return power
 
 
-def _sources(table: _Table, data: Mapping[str, Any]) -> dict[str, str]:
+def _sources(table: Table, data: Mapping[str, Any]) -> dict[str, str]:
     """Require a source for every number of the profile, and for nothing else."""
     nested = {f"cpu.{key}": value for key, value in data["cpu"].items()}
     numbers = {
@@ -111,79 +111,3 @@ def _sources(table: _Table, data: Mapping[str, Any]) -> dict[str, str]:
     sources = {key: table.text(key) for key in sorted(numbers)}
     table.nothing_left()
     return sources
-
-
-class _Table:
-    """A TOML table that is read key by key and knows what was not read."""
-
-    def __init__(self, file: str, prefix: str, data: object) -> None:
-        self._file, self._prefix = file, prefix
-        if not isinstance(data, Mapping):
-            raise self.broken("", data, "must be a table")
-        self._left = dict(data)
-
-    def broken(self, key: str, value: object, rule: str) -> BoardProfileError:
-        name = f"{self._prefix}{key}".rstrip(".")
-        return BoardProfileError(f"{self._file}: {name}: {rule}. Received: {value!r}")
-
-    def take(self, key: str) -> object:
-        if key not in self._left:
-            raise self.broken(key, None, "is missing")
-        return self._left.pop(key)
-
-    def text(self, key: str) -> str:
-        value = self.take(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self.broken(key, value, "must be text")
-        return value
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if key in self._left else None
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.take(key)
-        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
-            raise self.broken(key, value, "must be a list of texts")
-        return tuple(value)
-
-    def number(self, key: str, least: float, most: float) -> float:
-        value = self.take(key)
-        self._in_range(key, value, least, most)
-        return value  # type: ignore[return-value]
-
-    def optional(self, key: str, least: float, most: float) -> float | None:
-        return self.number(key, least, most) if key in self._left else None
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        value = self.number(key, least, most)
-        if not isinstance(value, int):
-            raise self.broken(key, value, "must be a whole number")
-        return value
-
-    def numbers(self, key: str, least: float, most: float) -> tuple[float, ...]:
-        if key not in self._left:
-            return ()
-        value = self.take(key)
-        if not isinstance(value, list) or not value:
-            raise self.broken(key, value, "must be a list of numbers, or left out if unknown")
-        for entry in value:
-            self._in_range(key, entry, least, most)
-        return tuple(value)
-
-    def table(self, key: str) -> _Table:
-        return _Table(self._file, f"{self._prefix}{key}.", self.take(key))
-
-    def tables(self, key: str) -> list[_Table]:
-        value = self._left.pop(key, [])
-        if not isinstance(value, list):
-            raise self.broken(key, value, f"must be an array of tables, [[{key}]]")
-        return [_Table(self._file, f"{key}[{i}].", entry) for i, entry in enumerate(value)]
-
-    def nothing_left(self) -> None:
-        for key, value in self._left.items():
-            raise self.broken(key, value, "is not a key of this schema")
-
-    def _in_range(self, key: str, value: object, least: float, most: float) -> None:
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        if not plain or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type,operator]
-            raise self.broken(key, value, f"must be a number from {least:g} to {most:g}")

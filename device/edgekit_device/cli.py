@@ -1,4 +1,4 @@
-"""The command line: `edgekit-agent profile`, `edgekit-agent info` and `edgekit-agent serve`."""
+"""The command line of the agent: profile, info, serve, and what the NEPU delegate needs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from edgekit_device.codec import encode
 from edgekit_device.depot import DEFAULT_BYTES
+from edgekit_device.emulation_cli import add_emulate, run_emulate
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
 from edgekit_device.profile import profile_models
@@ -53,10 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _ending_on_sigterm():
-            if options.command == "serve":
-                serve_stdio(options.store, options.store_limit)
-                return OK
-            return _info(options) if options.command == "info" else _profile(options)
+            return _COMMANDS[options.command](options)
     except EdgeKitDeviceError as error:
         if options.debug:
             raise
@@ -109,6 +108,50 @@ def _info(options: argparse.Namespace) -> int:
     return OK
 
 
+def _build_delegate(options: argparse.Namespace) -> int:
+    from edgekit_device.build_delegate import build_delegate
+
+    built = build_delegate(options.target, options.out)
+    print(f"{built}: {built.stat().st_size} bytes")
+    return OK
+
+
+def _product_table(options: argparse.Namespace) -> int:
+    from edgekit_device.product_table import product_table
+
+    table = product_table(options.circuit, options.out, options.function, options.is_signed)
+    print(f'{table.summary()}\nUse it as multiplier = "table({options.out})"')
+    return OK
+
+
+def _npu_operators(options: argparse.Namespace) -> int:
+    from edgekit_device.delegate import operator_rules
+    from edgekit_device.npu_operators import operators_page
+
+    print(operators_page(operator_rules()))
+    return OK
+
+
+def _emulate(options: argparse.Namespace) -> int:
+    return run_emulate(options, _PROGRESS)
+
+
+def _run_serve(options: argparse.Namespace) -> int:
+    serve_stdio(options.store, options.store_limit)
+    return OK
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "build-delegate": _build_delegate,
+    "emulate": _emulate,
+    "info": _info,
+    "npu-operators": _npu_operators,
+    "product-table": _product_table,
+    "profile": _profile,
+    "serve": _run_serve,
+}
+
+
 def _tell_json(event: Event) -> None:
     print(json.dumps(event.to_json()), file=sys.stderr, flush=True)
 
@@ -130,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--profile", metavar="NAME|FILE", help="board profile (default: recognise)")
     common.add_argument("--json", action="store_true", help="write JSON to standard output")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_emulate(commands, common, _PROGRESS)
     commands.add_parser("info", parents=[common], help="this machine, its runtimes, its profile")
     _serve(commands.add_parser("serve", help="speak the agent's protocol on stdin and stdout"))
     profile = commands.add_parser(
@@ -152,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
     )
+    _add_delegate_commands(commands)
     return parser
 
 
@@ -170,3 +215,35 @@ def _serve(serve: argparse.ArgumentParser) -> None:
         help="of all files kept (default: %(default)s)",
     )
     serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_delegate_commands(commands: Any) -> None:
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    build = commands.add_parser(
+        "build-delegate",
+        parents=[debug],
+        help="build the NEPU delegate's library",
+        description="With the system's compiler, Debian's cross compiler, or ziglang from PyPI.",
+    )
+    build.add_argument("--target", choices=("aarch64", "x86_64"), help="default: this machine")
+    build.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the package, or the working directory"
+    )
+    commands.add_parser(
+        "npu-operators",
+        parents=[debug],
+        help="write the table of the operators that the NEPU delegate takes",
+    )
+    table = commands.add_parser(
+        "product-table",
+        parents=[debug],
+        help="tabulate an 8-bit multiplier circuit given as C code (EvoApproxLib)",
+        description="Compiles and runs the code: take circuits from people you trust.",
+    )
+    table.add_argument("circuit", type=Path, metavar="CIRCUIT.c")
+    table.add_argument("out", type=Path, metavar="OUT.bin")
+    table.add_argument("--function", metavar="NAME", help="if the file holds several")
+    signs = table.add_mutually_exclusive_group()
+    signs.add_argument("--signed", dest="is_signed", action="store_true", default=None)
+    signs.add_argument("--unsigned", dest="is_signed", action="store_false", default=None)

@@ -45,8 +45,13 @@ def _decode(kind: Any, data: object, where: str) -> Any:
     if origin is tuple:
         if not isinstance(data, list):
             raise RecordError(f"{where}: a JSON array is needed. Received: {data!r}")
-        item = get_args(kind)[0]
-        return tuple(_decode(item, value, f"{where}[{i}]") for i, value in enumerate(data))
+        kinds = get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(data)
+        if len(kinds) != len(data):
+            raise RecordError(f"{where}: {len(kinds)} values are needed. Received: {data!r}")
+        pairs = zip(kinds, data, strict=True)
+        return tuple(_decode(item, value, f"{where}[{i}]") for i, (item, value) in enumerate(pairs))
     if origin is Literal:
         if data not in get_args(kind):
             allowed = ", ".join(map(str, get_args(kind)))

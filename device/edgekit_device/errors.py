@@ -19,6 +19,18 @@ class BoardProfileError(EdgeKitDeviceError):
     """A board profile that cannot be found or breaks a rule of its schema."""
 
 
+class NpuProfileError(EdgeKitDeviceError):
+    """An NPU profile that cannot be found or breaks a rule of its schema."""
+
+
+class ArithmeticSettingError(EdgeKitDeviceError):
+    """An arithmetic that the NEPU delegate cannot compute in."""
+
+
+class DelegateUnavailableError(EdgeKitDeviceError):
+    """The NEPU delegate's library is missing, or cannot be loaded or built here."""
+
+
 class RecordError(EdgeKitDeviceError):
     """A number or a record that breaks a rule of its schema."""
 

@@ -9,9 +9,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Event:
-    """One step: `model` is the file's name, `round` counts from 1; None where it has no meaning."""
+    """One step: `model` is the file's name, `round` counts from 1; None where it has no meaning.
 
-    event: Literal["waiting", "idle", "load", "golden", "warm-up", "round", "error", "done"]
+    Of `emulate` the rounds are inferences.
+    """
+
+    event: Literal[
+        "waiting", "idle", "load", "golden", "warm-up", "round", "emulate", "error", "done"
+    ]
     model: str | None = None
     round: int | None = None
     rounds: int | None = None
@@ -23,7 +28,8 @@ class Event:
 
     def __str__(self) -> str:
         """Give one line for a person."""
-        what = self.event if self.round is None else f"round {self.round} of {self.rounds}"
+        name = "inference" if self.event == "emulate" else "round"
+        what = self.event if self.round is None else f"{name} {self.round} of {self.rounds}"
         line = what if self.model is None else f"{self.model}: {what}"
         return line if self.message is None else f"{line}: {self.message}"
 

@@ -24,14 +24,17 @@ def checkout() -> Path | None:
 
 
 def build_wheel(project: Path, folder: Path) -> Path:
-    """Builds the agent's wheel into the folder.
+    """Builds the agent's wheel into the folder, for machines of any kind.
+
+    The NEPU delegate is in it as source alone: edgekit-agent build-delegate builds it there.
 
     Raises:
         BoardError: it cannot be built.
     """
     # Without one of its own, the build needs nothing from the network.
-    isolation = ["--no-build-isolation"] if find_spec("hatchling") else []
-    _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(folder), str(project))
+    isolation = ["--no-build-isolation"] if find_spec("scikit_build_core") else []
+    pure = ["--config-settings", "wheel.cmake=false"]
+    _pip("wheel", "--no-deps", *isolation, *pure, "--wheel-dir", str(folder), str(project))
     (wheel,) = folder.glob("edgekit_device-*.whl")
     return wheel
 

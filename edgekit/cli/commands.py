@@ -17,6 +17,7 @@ from edgekit.errors import EdgeKitError, RunError
 from edgekit_device.errors import EdgeKitDeviceError
 
 if TYPE_CHECKING:
+    from edgekit.npu.target import Npu
     from edgekit.stages import Parent
     from edgekit_converters import Training
 
@@ -105,6 +106,7 @@ def compare(options: argparse.Namespace) -> int:
             data,
             options.recipes,
             options.board or ["local"],
+            _npus(options),
             out=out,
             training=training,
             profiling=profiling,
@@ -116,19 +118,49 @@ def compare(options: argparse.Namespace) -> int:
 
 def profile(options: argparse.Namespace) -> int:
     """`edgekit profile`."""
-    board = parse_board(options.board)
+    from edgekit.cli.emulation import emulate_all, emulations_json, print_emulations
+
+    board, files = parse_board(options.board), [Path(model) for model in options.models]
+    npus = _npus(options)
     with live() as progress:
-        records = profile_on(
-            board, [Path(model) for model in options.models], _profiling(options), progress
-        )
+        records = profile_on(board, files, _profiling(options), progress)
+        emulated = emulate_all(files, npus, options.runtime, progress)
     if options.json:
-        print(json.dumps(records, indent=1))
+        print(json.dumps([*records, *emulations_json(emulated)], indent=1))
     else:
         from edgekit_device.record import Record
         from edgekit_device.summary import record_text
 
         print("\n\n".join(record_text(Record.from_json(record)) for record in records))
-    return 0 if all(record["status"] == "ok" for record in records) else 1
+        print_emulations(emulated)
+    whole = all(record["status"] == "ok" for record in records)
+    return 0 if whole and not any(one.error for one in emulated) else 1
+
+
+def estimate(options: argparse.Namespace) -> int:
+    """`edgekit estimate`."""
+    from dataclasses import replace
+
+    from edgekit.npu.estimating import estimate as run
+    from edgekit.npu.files import estimate_json, write_estimate
+    from edgekit.npu.target import load_target
+    from edgekit.npu.workload import read_workload
+
+    npu = load_target(options.npu, options.arithmetic)
+    profile, precision = npu.profile, npu.precision
+    if options.multiplier_energy is not None:
+        precision = replace(precision, multiplier_energy=options.multiplier_energy)
+    found = run(read_workload(Path(options.model)), profile, precision)
+    files = write_estimate(found, profile, Path(options.out)) if options.out else ()
+    if options.json:
+        print(json.dumps(estimate_json(found), indent=1))
+    else:
+        from edgekit.cli.estimation import print_estimate
+
+        print_estimate(found, profile)
+        for file in files:
+            print(file)
+    return 0 if found.layers else 1
 
 
 def report(options: argparse.Namespace) -> int:
@@ -188,7 +220,10 @@ def _parent(options: argparse.Namespace) -> Parent:
 def _trained(options: argparse.Namespace) -> Training:
     import edgekit_converters as ec
 
+    npus = _targets(options)
+    costs = {"energy_costs": npus[0].energy_costs} if npus else {}
     return ec.Training(
+        **costs,
         epochs=options.epochs,
         learning_rate=options.learning_rate,
         batch_size=options.batch_size,
@@ -215,6 +250,23 @@ def _profiling(options: argparse.Namespace) -> ProfileSettings:
     )
 
 
+def _npus(options: argparse.Namespace) -> list[Npu]:
+    """The NPUs asked for; the library that emulates them is looked for before any work."""
+    from edgekit_device.delegate import library_path
+
+    if options.arithmetic and not options.npu:
+        raise RunError("--arithmetic is that of an NPU: name one with --npu, such as nepu-v1.")
+    if options.npu:
+        library_path()
+    return _targets(options)
+
+
+def _targets(options: argparse.Namespace) -> list[Npu]:
+    from edgekit.npu.target import load_target
+
+    return [load_target(named, options.arithmetic) for named in options.npu]
+
+
 def _out(options: argparse.Namespace, parent: Parent) -> Path:
     """The run folder: two models of one name must not share one."""
     if options.out:
@@ -235,6 +287,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "boards": boards,
     "compare": compare,
     "demo": demo,
+    "estimate": estimate,
     "inspect": inspect,
     "optimize": optimize,
     "profile": profile,

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
     _boards(commands.add_parser("boards", help="add, list, check and remove boards behind ssh"))
+    _estimate(commands.add_parser("estimate", help="what a .tflite file would cost on an NPU"))
     _report(commands.add_parser("report", help="show a finished comparison again"))
     _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
     return top
@@ -65,6 +66,14 @@ def _optimize(command: argparse.ArgumentParser) -> None:
         help="the file's fixed batch size (default: 1), or open, which accelerators refuse",
     )
     _data(command, required=False)
+    command.add_argument(
+        "--npu",
+        action="append",
+        default=[],
+        metavar="NPU",
+        help="energy-aware training weighs this NPU's energies: a profile's name, or its file",
+    )
+    command.set_defaults(arithmetic=[])
     _training(command)
     _out(command)
     _common(command)
@@ -90,6 +99,7 @@ def _compare(command: argparse.ArgumentParser) -> None:
         f"cascade (default: {' '.join(_RECIPES)})",
     )
     _board(command, many=True)
+    _npu(command)
     _training(command)
     _profiling(command)
     _out(command)
@@ -99,6 +109,7 @@ def _compare(command: argparse.ArgumentParser) -> None:
 def _profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL.tflite")
     _board(command, many=False)
+    _npu(command)
     _profiling(command)
     _common(command)
 
@@ -126,6 +137,24 @@ def _boards(command: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=does)
         action.add_argument("name", metavar="NAME")
         _common(action)
+
+
+def _estimate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL.tflite")
+    command.add_argument(
+        "--npu", required=True, metavar="NPU", help="NPU profile: a name such as nepu-v1, or a file"
+    )
+    _arithmetic(command)
+    command.add_argument(
+        "--multiplier-energy",
+        type=float,
+        metavar="X",
+        help="the multiplier's energy relative to the exact one",
+    )
+    command.add_argument(
+        "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
+    )
+    _common(command)
 
 
 def _report(command: argparse.ArgumentParser) -> None:
@@ -196,6 +225,29 @@ def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
         help="local (default), local:PYTHON for another environment's interpreter, a name given "
         "with edgekit boards add, or ssh://USER@HOST"
         + ("; may be given more than once: boards work side by side" if many else ""),
+    )
+
+
+def _npu(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--npu",
+        action="append",
+        default=[],
+        metavar="NPU",
+        help="an NPU to emulate too: a profile's name such as nepu-v1, or its TOML file; may be "
+        "given more than once, and energy-aware training weighs the first one's energies",
+    )
+    _arithmetic(command)
+
+
+def _arithmetic(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--arithmetic",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the NPU, instead of its profile's: weight_bits=4, activation_bits=6, "
+        "accumulator_bits=24, multiplier=drum(4), …; may be given more than once",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.comparison import Comparison, Row
@@ -26,6 +26,7 @@ from edgekit.report.verdict import (
     change_of,
     overlap,
 )
+from edgekit_device import Number
 
 _SAME_SIZE = 1.01
 _CLEARLY_SMALLER = 0.98
@@ -58,9 +59,11 @@ class _Choice:
 def answers(comparison: Comparison) -> tuple[Answer, ...]:
     """One answer for each board."""
     found = []
+    based = (row for row in comparison.rows if row.recipe == BASE and row.error is None)
+    base = next((row for row in based if row.accuracy.value is not None), None)
     for board, rows in by_board(comparison.rows).items():
         records = [item for item in comparison.records if item.get("board") == board]
-        answer = _answer(board, rows, _failed_golden(records))
+        answer = _answer(board, rows, _failed_golden(records), base)
         busy = busy_before(records)
         found.append(
             Answer(board, answer.recipe, answer.text, (*answer.cautions, busy)) if busy else answer
@@ -77,7 +80,9 @@ def _failed_golden(records: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     )
 
 
-def _answer(board: str, rows: Sequence[Row], wrong: frozenset[str]) -> Answer:
+def _answer(
+    board: str, rows: Sequence[Row], wrong: frozenset[str], elsewhere: Row | None
+) -> Answer:
     cautions = []
     failed = [row.recipe for row in rows if row.error is not None]
     if failed:
@@ -94,6 +99,14 @@ def _answer(board: str, rows: Sequence[Row], wrong: frozenset[str]) -> Answer:
         text = "Nothing can be recommended: no recipe has both a result and an accuracy."
         return Answer(board, None, text, tuple(cautions))
     base = next((row for row in rated if row.recipe == BASE), None)
+    if base is None and elsewhere is not None:
+        # Its times are those of another place.
+        there = Number.unavailable(f"of {elsewhere.board}")
+        base = replace(elsewhere, board=board, latency_p50_ms=there, energy_j=there)
+        cautions.append(
+            "The base has no result here; accuracies are held against its own on "
+            f"{elsewhere.board}."
+        )
     if base is None:
         base = max(rated, key=lambda row: row.accuracy.value or 0.0)
         cautions.append(f"The base was not compared; accuracies are held against {base.recipe}.")

@@ -15,6 +15,8 @@ from edgekit.report.curves import latency_plot, training_plot
 from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
 from edgekit.report.format import LEGEND, MISSING, WEIGHED_TOGETHER, count_text, digits
 from edgekit.report.grid import BASE, Grid, Line, grid, heading, letters, note_of
+from edgekit.report.npus import COLUMNS_SHOWN as NPU_COLUMNS
+from edgekit.report.npus import npu_sections
 from edgekit.report.pareto import Plot, pareto_plot
 from edgekit.report.proofs import file_proofs, share, stage_proofs
 from edgekit.report.resources import Resources, resources
@@ -107,6 +109,8 @@ def comparison_to_html(comparison: Comparison) -> str:
         has_base=any(line.row.recipe == BASE for line in shown.lines),
         pareto=_pareto(shown),
         blocks=_blocks(comparison.layers),
+        npus=npu_sections(comparison),
+        npu_columns=NPU_COLUMNS,
         stages=stage_proofs(comparison.stages),
         files=file_proofs(comparison.rows),
         seconds=_duration,

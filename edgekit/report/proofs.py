@@ -26,6 +26,9 @@ class KernelLine:
     distinct_per_channel: str
     distinct_kept: bool | None
     per_channel: bool
+    bits_asked: str
+    levels: str
+    levels_kept: bool | None
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class StageProof:
     accuracy: str
     asked: str
     kernels: tuple[KernelLine, ...]
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether kernels were asked to lie on a grid of few bits."""
+        return any(kernel.levels_kept is not None for kernel in self.kernels)
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,16 @@ def _kernel(proof: LayerProof) -> KernelLine:
         distinct_per_channel=str(proof.distinct_per_channel),
         distinct_kept=distinct_kept,
         per_channel=proof.per_channel,
+        bits_asked=MISSING if proof.bits_asked is None else str(proof.bits_asked),
+        levels=MISSING if proof.levels is None else f"{proof.levels} of {proof.levels_asked}",
+        levels_kept=_levels_kept(proof),
     )
+
+
+def _levels_kept(proof: LayerProof) -> bool | None:
+    if proof.levels is None or proof.levels_asked is None:
+        return None
+    return proof.levels <= proof.levels_asked
 
 
 def _distinct_asked(proof: LayerProof) -> str:
@@ -127,6 +144,7 @@ def _asked(proofs: Sequence[LayerProof]) -> str:
             "distinct values",
             [line.distinct_kept for line in lines if line.distinct_kept is not None],
         ),
+        ("bits", [line.levels_kept for line in lines if line.levels_kept is not None]),
     ):
         if kept:
             parts.append(f"{what} as asked in {sum(kept)} of {len(kept)} kernels")

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
 from edgekit.errors import ReportError
+from edgekit.npu.outcome import NpuOutcome
 from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
+from edgekit_device.codec import decode
 from edgekit_device.errors import RecordError
 from edgekit_device.number import Number
 
@@ -57,6 +59,7 @@ def comparison_from_json(text: str) -> Comparison:
         advice=_each(lambda item, where: _build(Advice, item, where)),
         notes=_each(lambda item, where: item),
         cautions=_each(lambda item, where: item),
+        npus=_each(_npu_outcome),
     )
 
 
@@ -128,6 +131,13 @@ def _row(data: Any, where: str) -> Row:
         stages=_each(lambda item, _: item),
         proof=_file_proof,
     )
+
+
+def _npu_outcome(data: Any, where: str) -> NpuOutcome:
+    try:
+        return decode(NpuOutcome, data, where)
+    except RecordError as error:
+        raise ReportError(str(error)) from error
 
 
 def _file_proof(data: Any, where: str) -> FileProof | None:

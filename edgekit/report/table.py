@@ -24,6 +24,8 @@ from edgekit.report.grid import (
     letters,
     note_of,
 )
+from edgekit.report.npus import COLUMNS_SHOWN as NPU_COLUMNS
+from edgekit.report.npus import npu_sections
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -110,6 +112,7 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
         for columns in layout.tables:
             yield _text((f"\n{group.board}", "bold cyan"))
             yield _table(group, columns, layout)
+    yield from _npu_tables(comparison)
     yield _text(("\n" + "\n".join(_legend(shown)), "dim"))
     for line in shown.lines:
         if line.row.error is not None:
@@ -133,6 +136,27 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
     if comparison.notes:
         yield _text(("\nNotes", "bold"))
     yield from (_item(note) for note in comparison.notes)
+
+
+def _npu_tables(comparison: Comparison) -> Iterator[RenderableType]:
+    """What boards have no column for: coverage, cycles, traffic, what was skipped."""
+    from rich import box
+    from rich.table import Table
+
+    for section in npu_sections(comparison):
+        yield _text((f"\n{section.npu}, in its arithmetic", "bold cyan"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("recipe", overflow="fold", vertical="top")
+        table.add_column("covered", overflow="fold")
+        shown = [place for place, (field, _, _) in enumerate(NPU_COLUMNS) if field not in COLUMNS]
+        shown = [place for place in shown if NPU_COLUMNS[place][0] != "latency_ms"]
+        for place in shown:
+            how = (f"\n{section.hows[place]}", "dim not bold")
+            table.add_column(_text(NPU_COLUMNS[place][1], how), justify="right")
+        for line in section.lines:
+            texts = [_text(line.entries[place].text) for place in shown]
+            table.add_row(_text(line.recipe), _text(line.coverage), *texts)
+        yield table
 
 
 def _item(text: str) -> Table:

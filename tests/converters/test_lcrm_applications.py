@@ -1,4 +1,4 @@
-"""LCRM over keras.applications: every family in the quick suite, every model in the slow one."""
+"""LCRM over keras.applications: one of each family in the quick suite, the rest in the slow one."""
 
 from __future__ import annotations
 
@@ -62,18 +62,21 @@ def substituted(model: Any) -> int:
 def test_one_member_of_each_family_is_rewritten(name: str) -> None:
     size, wanted = SMALL[name]
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=5)
-    assert substituted(model) == wanted
+    assert substituted(model) == wanted == replaced_on_the_page(name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_every_application_is_rewritten_as_the_page_says(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(SMALL)))
+def test_every_other_application_is_rewritten_as_the_page_says(name: str) -> None:
     model = getattr(keras.applications, name)(weights=None)
     if None in model.inputs[0].shape[1:]:
         model = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
-    cells = rows()[name]
-    assert substituted(model) == sum(int(cell) for cell in cells[3:7])
-    assert cells[8].startswith(f"{parameters(model):,} →")
+    assert substituted(model) == replaced_on_the_page(name)
+    assert rows()[name][8].startswith(f"{parameters(model):,} →")
+
+
+def replaced_on_the_page(name: str) -> int:
+    return sum(int(cell) for cell in rows()[name][3:7])
 
 
 def rows() -> dict[str, list[str]]:

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit_converters import (
+    Activations,
     Cluster,
     Lcrm,
+    LowRank,
+    NpuQat,
     Prune,
     Qat,
     Quantize,
@@ -30,6 +33,13 @@ lcrms = st.builds(
     where=st.lists(patterns, max_size=3).map(tuple),
     keep_ends=st.booleans(),
 )
+shares = st.integers(1, 999).map(lambda share: share / 1000)
+replacing = st.builds(
+    Activations,
+    st.sampled_from(["auto", "relu", "relu6", "hard_swish"]),
+    st.lists(patterns, max_size=2).map(tuple),
+)
+factorising = st.builds(LowRank, shares | st.just(1), st.lists(patterns, max_size=2).map(tuple))
 quantizes = st.sampled_from(SCHEMES).flatmap(
     lambda scheme: st.builds(
         Quantize,
@@ -40,11 +50,12 @@ quantizes = st.sampled_from(SCHEMES).flatmap(
 prunes = st.sampled_from(["any", "2:4", "4x1"]).flatmap(
     lambda pattern: st.builds(
         Prune,
-        st.just(0.5) if pattern == "2:4" else st.integers(1, 999).map(lambda share: share / 1000),
+        st.just(0.5) if pattern == "2:4" else shares,
         st.sampled_from(["polynomial", "constant"]),
         st.just(pattern),
         where=st.lists(patterns, max_size=2).map(tuple),
         depthwise=st.booleans(),
+        allocation=st.sampled_from(["uniform", "energy"] if pattern == "any" else ["uniform"]),
     )
 )
 clusters = st.builds(
@@ -56,11 +67,21 @@ clusters = st.builds(
     depthwise=st.booleans(),
 )
 qats = st.builds(Qat, st.sampled_from(["float", "int"]), st.lists(patterns, max_size=2).map(tuple))
+npu_qats = st.builds(
+    NpuQat,
+    st.integers(3, 8),
+    st.integers(2, 8),
+    st.just(0) | shares,
+    st.sampled_from(["float", "int"]),
+    st.lists(patterns, max_size=2).map(tuple),
+)
 recipes = st.tuples(
     st.none() | lcrms,
+    st.none() | replacing,
+    st.none() | factorising,
     st.none() | st.just(Prune()) | prunes,
     st.none() | st.just(Cluster()) | clusters,
-    st.none() | quantizes | qats,
+    st.none() | quantizes | qats | npu_qats,
 ).map(lambda steps: Recipe(tuple(step for step in steps if step is not None)))
 
 
@@ -98,6 +119,15 @@ READ = {
     "cluster(32, per_channel=true, depthwise=true)": Recipe(
         (Cluster(32, per_channel=True, depthwise=True),)
     ),
+    "activations+low_rank": Recipe((Activations(), LowRank())),
+    "low_rank(0.9)+activations(to=relu)": Recipe((LowRank(0.9), Activations("relu"))),
+    "activations+lcrm": Recipe((Activations(), Lcrm())),
+    "low_rank(energy=1, where='d*')": Recipe((LowRank(1, ("d*",)),)),
+    "PC+npu_qat(3, activation_bits=6)": Recipe((Prune(), Cluster(), NpuQat(3, 6))),
+    "npu_qat(energy_aware=0.1, io=int, where='!out')": Recipe(
+        (NpuQat(4, 8, 0.1, "int", ("!out",)),)
+    ),
+    "prune(0.6, allocation=energy)": Recipe((Prune(0.6, allocation="energy"),)),
     "P+qat(io=int, where='!conv1')": Recipe((Prune(), Qat("int", ("!conv1",)))),
 }
 
@@ -109,7 +139,7 @@ def test_people_may_write_it_like_this(text: str) -> None:
 
 REFUSED = {
     "": "'' is no pass",
-    "int4": "'int4' is no pass; choose from lcrm, prune, cluster, qat, float32",
+    "int4": "'int4' is no pass; choose from lcrm, activations, low_rank, prune",
     "lcrm+": "'' is no pass",
     "lcrm++int8": "'' is no pass",
     "lcrm+base": "'base' is no pass",
@@ -158,6 +188,32 @@ REFUSED = {
     "Q+int8": "qat writes an int8 file itself; leave int8 out",
     "Q+lcrm": "qat must come last",
     "int8+P": "int8 must come last",
+    "low_rank+lcrm": "the factors would be gone. Write lcrm+low_rank(0.95)",
+    "P+low_rank": "none of the zeros. Write low_rank(0.95)+prune(0.5)",
+    "C+low_rank": "low_rank must come before cluster",
+    "P+activations": "fill the zeros again. Write activations+prune(0.5)",
+    "C+activations": "activations must come before cluster",
+    "Q+activations": "qat must come last",
+    "low_rank(0)": "low_rank(energy=0): give the share of the kernels' energy",
+    "low_rank(1.5)": "above 0 and at most 1",
+    "low_rank(many)": "energy='many'",
+    "activations(swish)": "choose one of auto, relu, relu6, hard_swish",
+    "activations+activations(relu)": "activations may stand in a recipe once",
+    "npu_qat(9)": "npu_qat(weight_bits=9): give a whole number from 2 to 8",
+    "npu_qat(1)": "from 2 to 8",
+    "npu_qat(4.5)": "from 2 to 8",
+    "npu_qat(activation_bits=true)": "activation_bits=True",
+    "npu_qat(io=short)": "choose one of float, int",
+    "npu_qat(energy_aware=1)": "energy's share of the loss, from 0 (none) to below 1",
+    "npu_qat(energy_aware=much)": "energy_aware='much'",
+    "npu_qat(2, energy_aware=0.1)": "2 bits are the fewest",
+    "npu_qat+int8": "npu_qat writes an int8 file itself; leave int8 out",
+    "npu_qat+qat": "both train the rounding of one int8 file",
+    "Q+npu_qat": "leave one of them out",
+    "npu_qat+P": "npu_qat must come last",
+    "npu_qat+npu_qat(8)": "npu_qat must come last",
+    "prune(allocation=even)": "choose one of uniform, energy",
+    "prune(pattern=2:4, allocation=energy)": "a pattern fixes the share of zeros",
     "PP": "prune may stand in a recipe once",
 }
 

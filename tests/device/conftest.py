@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Test modules have no package under --import-mode=importlib: without this, no tflite_file.
+sys.path.insert(0, str(Path(__file__).parent))
+
 import numpy as np
 import pytest
 from hypothesis import settings

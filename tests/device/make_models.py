@@ -55,6 +55,52 @@ def convert(model: Any, representative: Callable[[], Any] | None = None) -> byte
     return bytes(converter.convert())
 
 
+class BranchAndLoop(tf.Module):
+    """Layers before, inside and behind a branch and a loop; how often it loops is an input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = np.random.default_rng(3)
+        self.kernels = [tf.constant(rng.normal(size=(6, 6)) / 3, tf.float32) for _ in range(4)]
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((2, 6), name="x"), tf.TensorSpec((), tf.int32, name="times")]
+    )
+    def run(self, x: Any, times: Any) -> Any:
+        x = tf.nn.relu(tf.matmul(x, self.kernels[0]))
+        x = tf.cond(
+            tf.reduce_sum(x) > 4,
+            lambda: tf.matmul(x, self.kernels[1]),
+            lambda: x + 1,
+        )
+        _, x = tf.while_loop(
+            lambda i, _: i < times,
+            lambda i, y: (i + 1, tf.nn.relu6(tf.matmul(y, self.kernels[2]))),
+            (0, x),
+        )
+        return tf.matmul(x, self.kernels[3])
+
+
+class UnknownBatch(tf.Module):
+    """A convolution and a dense layer for any number of images, between them a computed shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = np.random.default_rng(4)
+        self.filters = tf.constant(rng.normal(size=(3, 3, 2, 4)), tf.float32)
+        self.kernel = tf.constant(rng.normal(size=(64, 3)), tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 2), name="x")])
+    def run(self, x: Any) -> Any:
+        x = tf.nn.relu(tf.nn.conv2d(x, self.filters, 2, "SAME"))
+        return tf.matmul(tf.reshape(x, (tf.shape(x)[0], 64)), self.kernel)
+
+
+def converted(module: Any) -> bytes:
+    run = module.run.get_concrete_function()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([run], module).convert())
+
+
 def random_for(details: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
     shape = (SAMPLES, *details["shape"])
     if details["dtype"] is np.float32:
@@ -119,6 +165,9 @@ def main() -> None:
     write("conv_int8", convert(net, lambda: iter(images)), 2)
     write("two_by_two", convert(two_by_two()), 1e-5)
     write("batch_of_8", convert(batch_of_8()), 1e-5)
+    # Without golden files: the delegate's tests compare with the runtime's own kernels.
+    for name, module in (("branch_and_loop", BranchAndLoop()), ("unknown_batch", UnknownBatch())):
+        (HERE / f"{name}.tflite").write_bytes(converted(module))
 
 
 if __name__ == "__main__":

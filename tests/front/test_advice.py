@@ -155,6 +155,10 @@ def tuned(recipe: str, name: str, epochs: int = 10, lost: float = 0.0) -> Stage:
         ("prune(pattern=2:4)", "prune(0.5, pattern=2:4)", "P"),
         ("C", "cluster(16)", "cluster(32)"),
         ("Q", "qat", "int16x8"),
+        ("npu_qat(4)", "npu_qat(4)", "npu_qat(5)"),
+        ("npu_qat(8)", "npu_qat(8)", "int16x8"),
+        ("low_rank(0.9)", "low_rank(0.9)", "low_rank(0.95)"),
+        ("activations", "activations", "activations(to=hard_swish)"),
     ],
 )
 def test_a_tuned_stage_that_lost_is_given_more_epochs_or_a_milder_pass(

@@ -19,17 +19,19 @@ DATA = {
     "edgekit": ["edgekit/report/style.css", "edgekit/report/template.html"],
     "edgekit_converters": [],
     "edgekit_device": [
-        f"edgekit_device/profiles/boards/{file.name}"
-        for file in sorted((ROOT / "profiles/boards").glob("*.toml"))
-    ],
+        f"edgekit_device/profiles/{file.parent.name}/{file.name}"
+        for file in sorted((ROOT / "profiles").glob("*/*.toml"))
+    ]
+    + [f"edgekit_device/native/{file.name}" for file in (ROOT / "device/native").iterdir()]
+    + ["edgekit_device/_native/libedgekit_nepu.so"],
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PROJECTS)
 @pytest.mark.skipif(
-    find_spec("build") is None or find_spec("hatchling") is None,
-    reason="needs the packages build and hatchling",
+    any(find_spec(name) is None for name in ("build", "hatchling", "scikit_build_core")),
+    reason="needs the packages build, hatchling and scikit-build-core",
 )
 def test_a_wheel_holds_the_package_its_data_and_nothing_else(package: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]

@@ -189,3 +189,16 @@ def test_missing_curves_say_why(sixteen: Comparison) -> None:
                   "CQ: the record holds no samples.", "PC: there is no file to run.",
                   "PCQ: its run was not recorded."):  # fmt: skip
         assert f"No curves of CPU and memory for {words}" in page.text, words
+
+
+def test_bits_of_a_grid_stand_beside_what_was_taken(sixteen: Comparison) -> None:
+    def on_grid(levels: int) -> Comparison:
+        proof = LayerProof("conv", 100, 0.0, 9, 9, bits_asked=4, levels=levels)
+        stage = dataclasses.replace(sixteen.stages[0], proof=(proof,))
+        return dataclasses.replace(sixteen, stages=(stage,))
+
+    page = checked(on_grid(14))
+    assert "14 of 15 ✓" in page.text
+    assert "bits as asked in 1 of 1 kernels" in page.text
+    assert "17 of 15 ✗" in checked(on_grid(17)).text
+    assert "levels taken" not in checked(sixteen).text

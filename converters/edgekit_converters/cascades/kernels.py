@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekit_converters.complexity import parameters
+from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import read_graph
 from edgekit_converters.keras2.bridge import Bridged
 from edgekit_converters.passes import M_OF_N, Cluster, Pass, Prune
@@ -70,6 +72,26 @@ def kernels(bridged: Bridged) -> tuple[Kernel, ...]:
         for layer in made
         if type(layer).__name__ in KERNELS
     )
+
+
+def products(kernel: Kernel) -> int:
+    """Multiply-accumulates of one sample in all calls of the kernel's layer.
+
+    Raises:
+        RewriteError: a size is open.
+    """
+    total = 0
+    for node in kernel.layer.inbound_nodes:
+        shapes = node.input_shapes if kernel.kind.endswith("Transpose") else node.output_shapes
+        positions = tuple(shapes)[1:-1]
+        if None in positions:
+            raise RewriteError(
+                f"The products of {kernel.path!r} cannot be counted, its tensors' shape "
+                f"{tuple(shapes)} is open; build the model with keras.Input(shape=…) of the size "
+                "it will see."
+            )
+        total += math.prod(positions) * int(kernel.values.size)
+    return total
 
 
 def choose(bridged: Bridged, step: Prune | Cluster, found: Sequence[Kernel]) -> Choice:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tf_keras
 
+from edgekit_converters.cascades.allocation import allocate, estimate
 from edgekit_converters.cascades.kernels import Choice, Kernel, choose, kernels
 from edgekit_converters.cascades.library import tfmot
 from edgekit_converters.cascades.tuning import count, outcome, prove_kernel, tune
@@ -40,8 +43,19 @@ def prune(
     if not choice.taken:
         raise nothing_to_do(str(step), "prune", model.name, choice)
     batches = math.ceil(len(data.train[1]) / training.batch_size) if data else 0
-    schedule, settling = _schedule(step, batches, training.tuning_epochs)
-    wrapped = _wrapped(bridged.model, choice, step, schedule)
+    shares = allocate(choice.taken, step, training.energy_costs)
+    energy = (
+        estimate(choice.taken, shares, training.energy_costs)
+        if step.allocation == "energy"
+        else None
+    )
+    schedules = {
+        name: _schedule(step, share, batches, training.tuning_epochs)
+        for name, share in shares.items()
+    }
+    wrapped = _wrapped(
+        bridged.model, choice, step, {name: found[0] for name, found in schedules.items()}
+    )
     trained = tune(
         wrapped,
         model,
@@ -49,7 +63,7 @@ def prune(
         training,
         progress,
         callbacks=(tfmot.sparsity.keras.UpdatePruningStep(), _Remask()),
-        settling_epochs=settling,
+        settling_epochs=max(settling for _, settling in schedules.values()),
     )
     if not trained.epochs:
         _prune_at_once(wrapped)
@@ -57,23 +71,29 @@ def prune(
     parameters = count(wrapped)
     result = weights_back(bridged, tfmot.sparsity.keras.strip_pruning(wrapped))
     names = {kernel.layer.name for kernel in choice.taken}
-    return outcome(
+    changed = tuple(f"{kernel.path}: {_told(kernel, step)}" for kernel in choice.taken)
+    done = outcome(
         model,
         result,
         data,
         trained,
         parameters,
-        changed=tuple(f"{kernel.path}: {_told(kernel, step)}" for kernel in choice.taken),
+        changed=(*changed, f"all of them: {energy}, zeros skipped") if energy else changed,
         skipped=choice.skipped,
         proof=tuple(
             prove_kernel(
                 kernel,
                 kernel.values,
-                sparsity=_asked(kernel, step) if kernel.layer.name in names else None,
+                sparsity=(
+                    _asked(kernel, step, shares[kernel.layer.name])
+                    if kernel.layer.name in names
+                    else None
+                ),
             )
             for kernel in found
         ),
     )
+    return replace(done, energy=energy)
 
 
 def nothing_to_do(step: str, name: str, model: str, choice: Choice) -> RewriteError:
@@ -86,17 +106,17 @@ def nothing_to_do(step: str, name: str, model: str, choice: Choice) -> RewriteEr
     )
 
 
-def _schedule(step: Prune, batches: int, epochs: int) -> tuple[Any, int]:
+def _schedule(step: Prune, sparsity: float, batches: int, epochs: int) -> tuple[Any, int]:
     """The schedule, and the epochs at whose end the sparsity is not there yet."""
     library = tfmot.sparsity.keras
     settle = batches * epochs // 2
     if step.schedule == "constant" or step.pattern == M_OF_N or settle < 2:
-        return library.ConstantSparsity(step.sparsity, begin_step=1, end_step=1, frequency=1), 0
+        return library.ConstantSparsity(sparsity, begin_step=1, end_step=1, frequency=1), 0
     updates = min(_UPDATES, settle)
     frequency = settle // updates
     decay = library.PolynomialDecay(
         initial_sparsity=0.0,
-        final_sparsity=step.sparsity,
+        final_sparsity=sparsity,
         begin_step=0,
         end_step=frequency * updates,
         frequency=frequency,
@@ -104,7 +124,7 @@ def _schedule(step: Prune, batches: int, epochs: int) -> tuple[Any, int]:
     return decay, math.ceil(frequency * updates / batches) - 1
 
 
-def _wrapped(model: Any, choice: Choice, step: Prune, schedule: Any) -> Any:
+def _wrapped(model: Any, choice: Choice, step: Prune, schedules: Mapping[str, Any]) -> Any:
     taken = {kernel.layer.name: kernel for kernel in choice.taken}
 
     def wrap(layer: Any) -> Any:
@@ -114,7 +134,7 @@ def _wrapped(model: Any, choice: Choice, step: Prune, schedule: Any) -> Any:
         if kernel.kind == "DepthwiseConv2D":
             # TFMOT's own table says that this type has nothing to prune.
             layer.get_prunable_weights = lambda: [getattr(layer, kernel.attribute)]
-        options: dict[str, Any] = {"pruning_schedule": schedule}
+        options: dict[str, Any] = {"pruning_schedule": schedules[layer.name]}
         if step.block:
             options["block_size"] = step.block
         if step.pattern == M_OF_N:
@@ -154,8 +174,8 @@ def _drop_signs_of_zeros(model: Any) -> None:
             weight.assign(np.where(weight.numpy() == 0, 0, weight.numpy()))
 
 
-def _asked(kernel: Kernel, step: Prune) -> float:
-    """The least sparsity that the pass's pattern gives a kernel of this shape."""
+def _asked(kernel: Kernel, step: Prune, sparsity: float) -> float:
+    """The least sparsity that the pass's pattern gives a kernel of this shape and share."""
     shape = [int(axis) for axis in kernel.values.shape]
     size = math.prod(shape)
     if step.block:
@@ -169,7 +189,7 @@ def _asked(kernel: Kernel, step: Prune) -> float:
     if step.pattern == M_OF_N:
         full, rest = divmod(shape[-2], 4)
         return (2 * full + max(rest - 2, 0)) / shape[-2]
-    return 1 - max(round(size * (1 - step.sparsity)), 1) / size
+    return 1 - max(round(size * (1 - sparsity)), 1) / size
 
 
 def _told(kernel: Kernel, step: Prune) -> str:

@@ -31,6 +31,7 @@ def tune(
     *,
     callbacks: Sequence[Any] = (),
     settling_epochs: int = 0,
+    optimizer: Any = None,
 ) -> Trained:
     """Trains a tf_keras model that TFMOT has wrapped; `original` is the Keras 3 model behind it.
 
@@ -51,6 +52,7 @@ def tune(
         callbacks=callbacks,
         settling_epochs=settling_epochs,
         rate_option="--tuning-learning-rate",
+        optimizer=optimizer,
     )
 
 

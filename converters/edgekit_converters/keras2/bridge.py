@@ -22,7 +22,7 @@ from edgekit_converters.keras2.agreement import difference, differing, run_sampl
 from edgekit_converters.keras2.carried import Carried, CarriedCall, is_symbolic, lend
 from edgekit_converters.keras2.translation import translate
 from edgekit_converters.keras2.walk import Site, sole_argument, walk
-from edgekit_converters.lcrm.rewrite import copy_model
+from edgekit_converters.rewriting import copy_model
 
 __all__ = ["Bridged", "Carried", "to_tf_keras", "weights_back"]
 

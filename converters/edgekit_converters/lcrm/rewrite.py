@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 
-from edgekit_converters.errors import RewriteError
-from edgekit_converters.graph import functional, is_model, read_graph
+from edgekit_converters.graph import read_graph
 from edgekit_converters.lcrm.plan import Decision, normalisations_behind, plan_lcrm
 from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute, Weights
+from edgekit_converters.rewriting import rewrite
 
 
 def apply_lcrm(
@@ -35,83 +35,13 @@ def apply_lcrm(
     graph = read_graph(model)
     plan = plan_lcrm(graph, style=style, where=where, keep_ends=keep_ends)
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
-    work = _Work(
-        chosen=chosen,
-        shapes={call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes},
-        thawed=normalisations_behind(graph, set(chosen)),
-        fresh=weights == "fresh",
-        copies={},
-    )
-    return _rewrite(model, "", work), plan
-
-
-def copy_model(model: Any) -> Any:
-    """A copy of the model with its weights, nothing shared with the original."""
-    return _rewrite(model, "", _Work({}, {}, set(), fresh=False, copies={}))
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What to replace and how, by layer path.
-
-    `thawed` layers become trainable. `copies` (by `id` of the layer) spans nested models: what they
-    share stays shared.
-    """
-
-    chosen: dict[str, Substitute]
-    shapes: dict[str, Any]
-    thawed: set[str]
-    fresh: bool
-    copies: dict[int, Any]
-
-
-def _rewrite(model: Any, prefix: str, work: _Work) -> Any:
-    kept: list[tuple[Any, Any]] = []
-    replaced: dict[int, tuple[Any, str]] = {}
-
-    def clone(layer: Any) -> Any:
-        path = f"{prefix}{layer.name}"
-        if id(layer) not in work.copies:
-            if is_model(layer):
-                work.copies[id(layer)] = _rewrite(layer, f"{path}/", work)
-            else:
-                work.copies[id(layer)] = _copy_layer(layer, path)
-        copy = work.copies[id(layer)]
-        if path in work.thawed:
-            copy.trainable = True
-        if path in work.chosen:
-            replaced[id(copy)] = (layer, path)
-        elif isinstance(layer, keras.layers.Layer) and not is_model(layer):
-            kept.append((layer, copy))
-        return copy
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if id(layer) not in replaced:
-            return layer(*args, **kwargs)
-        original, path = replaced[id(layer)]
-        return build_substitute(original, work.chosen[path], work.shapes[path])(args[0])
-
-    result = keras.models.clone_model(functional(model), clone_function=clone, call_function=call)
-    # A Sequential model's graph has a name of its own, which Keras makes up.
-    result.name = model.name
-    for original, copy in kept:
-        if work.fresh and original.trainable_weights:
-            continue
-        copy.set_weights(original.get_weights())
-    return result
-
-
-def _copy_layer(layer: Any, path: str) -> Any:
-    try:
-        return type(layer).from_config(layer.get_config())
-    except (NotImplementedError, TypeError, ValueError) as error:
-        # A bare `raise NotImplementedError` has no text.
-        said = str(error).strip() or type(error).__name__
-        raise RewriteError(
-            f"The layer {path!r} ({type(layer).__name__}) cannot be copied from its configuration; "
-            "give its class a get_config() that holds every argument of its __init__, which has to "
-            f"take **kwargs. Keras says: {said.splitlines()[-1][:200]}"
-        ) from error
+    shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
+    replacements = {
+        path: partial(build_substitute, replacement=replacement, input_shape=shapes[path])
+        for path, replacement in chosen.items()
+    }
+    thawed = normalisations_behind(graph, set(chosen))
+    return rewrite(model, replacements, thawed=thawed, fresh=weights == "fresh"), plan
 
 
 def build_substitute(conv: Any, replacement: Substitute, input_shape: Any) -> Any:

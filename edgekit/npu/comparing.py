@@ -1,0 +1,193 @@
+"""The recipes' files on an NPU, each emulated and costed once; what is done is reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.data import Dataset
+from edgekit.disk import storing
+from edgekit.errors import DiskError, EdgeKitError
+from edgekit.evaluate import accuracy, accuracy_change
+from edgekit.exporting import Optimized
+from edgekit.npu.cost import DRAM
+from edgekit.npu.emulation import cost_of_emulation, emulate_file
+from edgekit.npu.estimating import Estimate
+from edgekit.npu.outcome import NpuLayer, NpuOutcome, failed
+from edgekit.npu.target import Npu
+from edgekit.progress import Listener, Step
+from edgekit.stages import versions
+from edgekit.store import content_key, read_facts, stage_folder
+from edgekit_device import Number
+from edgekit_device.codec import decode, encode
+from edgekit_device.delegate import library_path
+from edgekit_device.emulation import Emulation
+from edgekit_device.errors import EdgeKitDeviceError
+from edgekit_device.golden import file_sha256
+
+
+def on_npu(
+    run: Path,
+    npu: Npu,
+    results: Mapping[str, Optimized | str],
+    data: Dataset,
+    progress: Listener,
+) -> list[NpuOutcome]:
+    """One outcome per recipe, in order; a file that cannot be emulated says why.
+
+    Raises:
+        DiskError: an outcome cannot be kept.
+    """
+    base = results["base"]
+    correct = base.correct if isinstance(base, Optimized) else None
+    found = []
+    for recipe, result in results.items():
+        if isinstance(result, str):
+            found.append(failed(recipe, str(npu), "the recipe failed"))
+            continue
+        try:
+            outcome, right = _kept(run, npu, result, data, progress)
+            change = Number.unavailable("base failed")
+            if correct is not None and right:
+                change = accuracy_change(right, correct)
+            elif not right:
+                change = outcome.accuracy
+            found.append(replace(outcome, accuracy_change=_emulated(change)))
+        except DiskError:
+            raise
+        except (EdgeKitError, EdgeKitDeviceError) as error:
+            found.append(failed(recipe, str(npu), str(error)))
+            progress(Step(f"failed {recipe} on {npu}", 1.0, str(error)))
+    return found
+
+
+def _kept(
+    run: Path, npu: Npu, result: Optimized, data: Dataset, progress: Listener
+) -> tuple[NpuOutcome, list[bool]]:
+    key = content_key(
+        {
+            "file": result.sha256,
+            "recipe": result.recipe,
+            "data": data.fingerprint,
+            "delegate": file_sha256(library_path()),
+            "versions": versions(),
+            **npu.key,
+        }
+    )
+
+    def make(_: Path) -> dict[str, Any]:
+        progress(Step(f"emulate {result.recipe}"))
+        outcome, right = _outcome(npu, result, data, progress)
+        return {"outcome": encode(outcome), "correct": "".join("01"[one] for one in right)}
+
+    label = f"emulation of {result.recipe} on {npu}"
+    with storing(run, f"the {label}"):
+        folder, _ = stage_folder(run, key, label, make, progress)
+    facts = read_facts(folder)
+    return decode(NpuOutcome, facts["outcome"], label), [one == "1" for one in facts["correct"]]
+
+
+def _outcome(
+    npu: Npu, result: Optimized, data: Dataset, progress: Listener
+) -> tuple[NpuOutcome, list[bool]]:
+    import edgekit_converters as ec
+
+    raw = ec.raw_samples(result.file, data.test.x)
+    done, outputs = emulate_file(result.file, npu, [raw], progress=progress)
+    cost = cost_of_emulation(result.file, npu, done)
+    right: list[bool] = []
+    if cost.layers:
+        right = ec.correct_of(result.file, outputs[0], data.test.y, from_logits=result.from_logits)
+    return outcome_of(result.recipe, npu, done, cost, right), [bool(one) for one in right]
+
+
+def outcome_of(
+    recipe: str, npu: Npu, done: Emulation, cost: Estimate, right: Sequence[bool]
+) -> NpuOutcome:
+    """Counts of the emulation and costs of the model, side by side."""
+    claimed = sum(node.reason is None for node in done.nodes)
+    partitions = f"{done.partitions} partition{'' if done.partitions == 1 else 's'}"
+    left = [
+        (f"{node.operator} (node {node.node})", node.reason)
+        for node in done.nodes
+        if node.reason is not None
+    ]
+    not_estimated = [
+        (f"{one.operator} (node {one.node})", one.reason) for one in cost.not_estimated
+    ]
+    macs = sum(node.macs for node in done.totals)
+    skipped = sum(node.skipped_macs for node in done.totals)
+    saturations = sum(node.saturations for node in done.totals)
+    nothing = Number.unavailable(_nothing(npu, not_estimated))
+    return NpuOutcome(
+        recipe=recipe,
+        npu=str(npu),
+        coverage=f"{claimed} of {len(done.nodes)} nodes, {partitions}",
+        left=tuple(left),
+        not_estimated=tuple(not_estimated),
+        accuracy=_emulated(accuracy(right)) if right else nothing,
+        accuracy_change=nothing,
+        latency_ms=_whole(cost.latency_ms, not_estimated),
+        energy_j=_whole(cost.energy_j, not_estimated),
+        cycles=_as_sure_as(cost.latency_ms, cost.cycles),
+        utilisation=_as_sure_as(cost.latency_ms, _utilisation(cost, npu)),
+        dram_bytes=Number.counted(sum(cost.bytes[DRAM])) if DRAM in cost.bytes else nothing,
+        skipped_share=Number.emulated(skipped / macs) if macs and cost.layers else nothing,
+        saturations=Number.emulated(saturations / done.inferences),
+        energy_parts_j=tuple(
+            (name, _as_sure_as(cost.energy_j, value)) for name, value in cost.energy_parts_j.items()
+        ),
+        layers=tuple(
+            NpuLayer(
+                node=layer.node,
+                operator=layer.operator,
+                name=layer.name,
+                unit=layer.unit,
+                bound_by=layer.bound_by,
+                cycles=layer.cycles,
+                utilisation=layer.utilisation,
+                energy_j=layer.energy_j.value,
+            )
+            for layer in cost.layers
+        ),
+    )
+
+
+def _nothing(npu: Npu, not_estimated: Sequence[tuple[str, str]]) -> str:
+    reasons = dict.fromkeys(reason for _, reason in not_estimated)
+    return f"no operator runs on {npu}: {'; '.join(reasons) or 'the file has none'}"
+
+
+def _whole(number: Number, not_estimated: Sequence[tuple[str, str]]) -> Number:
+    """A total that leaves operators out would look like one that does not."""
+    if number.value is None or not not_estimated:
+        return number
+    (what, why), more = not_estimated[0], len(not_estimated) - 1
+    others = f" and {more} more" if more else ""
+    return Number.unavailable(f"{what}{others} cannot be estimated: {why}")
+
+
+def _emulated(number: Number) -> Number:
+    """A share of samples that is measured, but in an arithmetic that is emulated."""
+    return replace(number, how="emulated") if number.value is not None else number
+
+
+def _as_sure_as(total: Number, value: float | None) -> Number:
+    """A value with the relative interval of the total that it belongs to."""
+    if total.value is None or total.low is None or total.high is None:
+        return Number.unavailable(total.reason or "not estimated")
+    if value is None:
+        return Number.unavailable("not published")
+    if not total.value:
+        return Number.counted(value)
+    return Number.estimated(
+        value, value * total.low / total.value, value * total.high / total.value
+    )
+
+
+def _utilisation(cost: Estimate, npu: Npu) -> float:
+    """The share of the arrays' peak that the products are, over the whole inference."""
+    seconds = cost.cycles / npu.profile.clock_hz
+    return cost.macs / (seconds * npu.profile.peak_macs_per_s) if seconds else 0.0
