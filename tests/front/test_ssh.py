@@ -1,5 +1,6 @@
 """Boards behind a real ssh server: what they measure, and what is lost when something dies."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -18,7 +19,6 @@ from edgekit.boards import LocalBoard, ProfileSettings, check_board, parse_board
 from edgekit.boards.channel import Ended, UnreachableError
 from edgekit.boards.ssh import SshBoard, ssh_board
 from edgekit.errors import BoardError
-from edgekit.exporting import Optimized
 from edgekit.measuring import measure_all
 from edgekit.progress import Step, silent
 from edgekit.store import open_run
@@ -184,29 +184,16 @@ def test_interrupting_ends_the_job_on_the_board(sshd: Any, board: SshBoard) -> N
     assert all_gone(sshd)
 
 
-def optimized(file: Path) -> Optimized:
+class Made(NamedTuple):
     """What measuring knows of a recipe's file."""
-    import hashlib
 
-    from edgekit_device import Number
+    recipe: str
+    file: Path
+    sha256: str
 
-    nothing = Number.unavailable("not counted here")
-    return Optimized(
-        recipe=file.stem,
-        file=file,
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        accuracy=nothing,
-        correct=(),
-        parameters=nothing,
-        macs=nothing,
-        file_bytes=nothing,
-        gzip_bytes=nothing,
-        zstd_bytes=nothing,
-        keras_difference=nothing,
-        layers=(),
-        stages=(),
-        proof=(),
-    )
+
+def made(file: Path) -> Made:
+    return Made(file.stem, file, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
@@ -230,7 +217,7 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
         if step.fraction == 1.0:
             begun.discard(step.lane)
 
-    run, files = open_run(tmp_path / "run"), [optimized(MODEL)]
+    run, files = open_run(tmp_path / "run"), [made(MODEL)]
     there, here = measure_all(run, agents, files, while_both, listen, resumed=False)
     assert (there["board"], here["board"]) == (str(board), "local")
     assert "no ssh server answers" in there["record"]["error"]["message"]
@@ -255,7 +242,7 @@ def test_a_disk_that_is_full_here_stops_all_boards(
     run = open_run(tmp_path / "run")
     (run / "measured").write_text("in the way")
     with pytest.raises(DiskError):
-        measure_all(run, agents, [optimized(MODEL)], QUICK, silent, resumed=False)
+        measure_all(run, agents, [made(MODEL)], QUICK, silent, resumed=False)
     assert clients() == []
     assert all_gone(sshd)
 
