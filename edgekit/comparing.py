@@ -17,7 +17,7 @@ from edgekit.disk import storing, write_whole
 from edgekit.errors import DiskError, EdgeKitError, RunError
 from edgekit.exporting import Optimized, Samples
 from edgekit.journal import alone, under_way
-from edgekit.measuring import measure
+from edgekit.measuring import measure_all
 from edgekit.npu.comparing import on_npu
 from edgekit.optimization import calibration_samples, carry_out, load_data_for, load_parent
 from edgekit.progress import FOUND, Listener, Step, silent
@@ -73,7 +73,7 @@ def compare(
 
     training, profiling = training or ec.Training(), profiling or ProfileSettings()
     parsed = _parse(recipes)
-    places = list(dict.fromkeys(parse_board(board) for board in boards))
+    places = dict.fromkeys(parse_board(board) for board in boards)
     npus = _apart(npus)
     if npus:
         instruction_sets()
@@ -98,17 +98,11 @@ def compare(
             done = [result for result in results.values() if isinstance(result, Optimized)]
             if not done:
                 raise RunError(f"No recipe could be carried out. {next(iter(results.values()))}")
-            records = [
-                record
-                for board in places
-                for record in measure(
-                    run, board, agents[board], done, profiling, listen, resumed=resumed
-                )
-            ]
+            records = measure_all(run, agents, done, profiling, listen, resumed=resumed)
             outcomes = [
                 outcome for npu in npus for outcome in on_npu(run, npu, results, data, listen)
             ]
-            rows = make_rows(results, [str(board) for board in places], records, outcomes)
+            rows = make_rows(results, [str(board) for board in agents], records, outcomes)
             stages = all_stages(done)
             comparison = Comparison(
                 model=parent.model.name,
@@ -117,7 +111,7 @@ def compare(
                 settings={
                     "training": asdict(training),
                     "profiling": {k: v for k, v in asdict(profiling).items() if v is not None},
-                    "boards": [str(board) for board in places],
+                    "boards": [str(board) for board in agents],
                     "npus": [str(npu) for npu in npus],
                     "parent": parent.key,
                 },

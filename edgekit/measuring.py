@@ -1,14 +1,18 @@
-"""The recipes' files on one board; what an interrupted comparison measured is used again."""
+"""The recipes' files on all boards; what an interrupted comparison measured is used again."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
-from edgekit.boards import LocalBoard, ProfileSettings, profile_on
+from edgekit.boards import Board, ProfileSettings, profile_on
+from edgekit.boards.channel import Stop
 from edgekit.disk import storing
 from edgekit.errors import DiskError, EdgeKitError
 from edgekit.exporting import Optimized
@@ -16,15 +20,66 @@ from edgekit.progress import FOUND, Listener, Step
 from edgekit.store import MEASURED, content_key, find, put, read_facts
 
 
+def measure_all(
+    run: Path,
+    agents: Mapping[Board, dict[str, Any]],
+    files: Sequence[Optimized],
+    settings: ProfileSettings,
+    progress: Listener,
+    *,
+    resumed: bool,
+) -> list[dict[str, Any]]:
+    """What `measure` gives for each board, in their order; the boards work side by side.
+
+    `agents` says for each board what `check_board` gave. `progress` is called in this thread alone,
+    with the board as the lane where there is more than one.
+
+    Raises:
+        DiskError: the records cannot be kept; the other boards are stopped.
+    """
+    news: Queue[Step | Future[Any]] = Queue()
+
+    def work(board: Board) -> list[dict[str, Any]]:
+        lane = str(board) if len(agents) > 1 else ""
+
+        def tell(step: Step) -> None:
+            news.put(replace(step, lane=lane))
+
+        records = measure(
+            run, board, agents[board], files, settings, tell, resumed=resumed, stop=stop
+        )
+        tell(Step("profile", 1.0, "done"))
+        return records
+
+    with closing(Stop()) as stop, ThreadPoolExecutor(max(len(agents), 1)) as pool:
+        jobs = [pool.submit(work, board) for board in agents]
+        try:
+            for job in jobs:
+                job.add_done_callback(news.put)
+            working = len(jobs)
+            while working:
+                item = news.get()
+                if isinstance(item, Step):
+                    progress(item)
+                else:
+                    item.result()
+                    working -= 1
+        except BaseException:
+            stop.set()
+            raise
+    return [record for job in jobs for record in job.result()]
+
+
 def measure(
     run: Path,
-    board: LocalBoard,
+    board: Board,
     agent: dict[str, Any],
     files: Sequence[Optimized],
     settings: ProfileSettings,
     progress: Listener,
     *,
     resumed: bool,
+    stop: Stop | None = None,
 ) -> list[dict[str, Any]]:
     """One record per file, in order; a board that fails gives records that say so.
 
@@ -50,7 +105,9 @@ def measure(
         progress(Step(FOUND, 1.0, f"what was measured on {board} before the interruption is used"))
         records = read_facts(kept)["records"]
     else:
-        records = _profile(run, board, files, settings, progress)
+        # The board may have finished it though we were killed.
+        job = content_key({"run": str(run.absolute()), "key": key})
+        records = _profile(run, board, files, settings, progress, job, stop, resumed=resumed)
         if all(record.get("status") == "ok" for record in records):
             put(run, MEASURED, key, label, lambda _: {"records": records})
     return [
@@ -61,14 +118,19 @@ def measure(
 
 def _profile(
     run: Path,
-    board: LocalBoard,
+    board: Board,
     files: Sequence[Optimized],
     settings: ProfileSettings,
     progress: Listener,
+    job: str,
+    stop: Stop | None,
+    *,
+    resumed: bool,
 ) -> list[dict[str, Any]]:
     try:
         with storing(run, f"the record of {board}"):
-            return profile_on(board, [file.file for file in files], settings, progress)
+            paths = [file.file for file in files]
+            return profile_on(board, paths, settings, progress, job=job, resumed=resumed, stop=stop)
     except DiskError:
         raise
     except EdgeKitError as error:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of news: what is being done, how far it is (0..1, None if open), a detail."""
+    """One piece of news: what is being done, how far it is (0..1, None if open), a detail.
+
+    `lane` names the board where several things go on side by side.
+    """
 
     task: str
     fraction: float | None = None
     detail: str = ""
+    lane: str = ""
 
 
 Listener = Callable[[Step], None]

@@ -1,4 +1,4 @@
-"""The command line of the agent: profile, info, and what the NEPU delegate needs."""
+"""The command line of the agent: profile, info, serve, and what the NEPU delegate needs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from edgekit_device.codec import encode
+from edgekit_device.depot import DEFAULT_BYTES
 from edgekit_device.emulation_cli import add_emulate, run_emulate
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
@@ -23,6 +24,7 @@ from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
 from edgekit_device.result import agent
 from edgekit_device.runtime import installed
+from edgekit_device.serve import serve_stdio
 from edgekit_device.settings import RUNTIME_CHOICES, Settings
 from edgekit_device.summary import machine_text, record_text
 from edgekit_device.version import __version__
@@ -134,6 +136,11 @@ def _emulate(options: argparse.Namespace) -> int:
     return run_emulate(options, _PROGRESS)
 
 
+def _run_serve(options: argparse.Namespace) -> int:
+    serve_stdio(options.store, options.store_limit)
+    return OK
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "build-delegate": _build_delegate,
     "emulate": _emulate,
@@ -141,6 +148,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "npu-operators": _npu_operators,
     "product-table": _product_table,
     "profile": _profile,
+    "serve": _run_serve,
 }
 
 
@@ -167,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     add_emulate(commands, common, _PROGRESS)
     commands.add_parser("info", parents=[common], help="this machine, its runtimes, its profile")
+    _serve(commands.add_parser("serve", help="speak the agent's protocol on stdin and stdout"))
     profile = commands.add_parser(
         "profile",
         parents=[common],
@@ -189,6 +198,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_delegate_commands(commands)
     return parser
+
+
+def _serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="for files and jobs (default: $EDGEKIT_AGENT_STORE, or in the cache)",
+    )
+    serve.add_argument(
+        "--store-limit",
+        type=int,
+        default=DEFAULT_BYTES,
+        metavar="BYTES",
+        help="of all files kept (default: %(default)s)",
+    )
+    serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _add_delegate_commands(commands: Any) -> None:

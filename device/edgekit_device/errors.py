@@ -1,5 +1,7 @@
 """The errors of the agent: one base class, so that a caller can catch all of them."""
 
+_LONGEST_TEXT = 600
+
 
 class EdgeKitDeviceError(Exception):
     """Something a person can mend; the message names the thing, the value, the rule, a way out."""
@@ -39,4 +41,17 @@ class ModelError(EdgeKitDeviceError):
     def __init__(self, kind: str, message: str) -> None:
         """Keep `kind`, a word for programs, beside the message for people."""
         super().__init__(message)
+        self.kind = kind
+
+
+class RequestError(EdgeKitDeviceError):
+    """One request of a client that cannot be obeyed; the agent answers with it and lives on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """Keep `kind`, a word for programs, beside the message for people.
+
+        Of a long message the beginning is kept: what it quotes may be a whole line.
+        """
+        cut = len(message) > _LONGEST_TEXT
+        super().__init__(f"{message[:_LONGEST_TEXT]}…" if cut else message)
         self.kind = kind

@@ -14,7 +14,9 @@ class Event:
     Of `emulate` the rounds are inferences.
     """
 
-    event: Literal["idle", "load", "golden", "warm-up", "round", "emulate", "error", "done"]
+    event: Literal[
+        "waiting", "idle", "load", "golden", "warm-up", "round", "emulate", "error", "done"
+    ]
     model: str | None = None
     round: int | None = None
     rounds: int | None = None

@@ -8,11 +8,9 @@ count as the model's.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 import time
 from collections import defaultdict
@@ -23,6 +21,7 @@ from typing import Any, TextIO
 
 from edgekit_device.codec import encode
 from edgekit_device.errors import ModelError
+from edgekit_device.lifeline import die_with_parent
 from edgekit_device.memory import peak_rss_bytes, rss_bytes
 from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, WarmedUp
 from edgekit_device.runtime import import_interpreter
@@ -34,8 +33,6 @@ _REFUSALS = (ValueError, RuntimeError, MemoryError, OSError)
 
 # A damaged file may be refused in hundreds of lines, the first of which say why.
 _LONGEST_TEXT = 400
-
-_PR_SET_PDEATHSIG = 1
 
 Ask = Mapping[str, Any]
 
@@ -191,29 +188,12 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process with the agent, however that dies and whatever runs here.
-
-    Between two asks the end of standard input would do, but not during a long inference. To the
-    kernel the parent is the thread that started us: it waits for our answers as long as we live.
-    """
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    # A parent that died before that call sends no signal. One that died before getppid above is
-    # seen by the end of standard input, as nothing has been run yet.
-    if os.getppid() != parent:
-        sys.exit("the agent has ended")
-
-
 def main() -> None:
     """Keep the protocol's channels for ourselves, then serve.
 
     The runtimes print to file descriptor 1 from C++: it must not be the protocol's.
     """
-    _die_with_parent()
+    die_with_parent()
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     nowhere = os.open(os.devnull, os.O_RDONLY)

@@ -275,7 +275,15 @@ def _out(options: argparse.Namespace, parent: Parent) -> Path:
     return Path("edgekit-runs") / f"{name}-{parent.key[:6]}"
 
 
+def boards(options: argparse.Namespace) -> int:
+    """`edgekit boards`."""
+    from edgekit.cli.boards import run
+
+    return run(options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "boards": boards,
     "compare": compare,
     "demo": demo,
     "estimate": estimate,

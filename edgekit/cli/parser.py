@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
+    _boards(commands.add_parser("boards", help="add, list, check and remove boards behind ssh"))
     _estimate(commands.add_parser("estimate", help="what a .tflite file would cost on an NPU"))
     _report(commands.add_parser("report", help="show a finished comparison again"))
     _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
@@ -113,6 +114,31 @@ def _profile(command: argparse.ArgumentParser) -> None:
     _common(command)
 
 
+def _boards(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="install the agent on a board and remember it")
+    add.add_argument("name", metavar="NAME", help="what to call it, such as pi")
+    add.add_argument("url", metavar="ssh://USER@HOST[:PORT]")
+    way = add.add_mutually_exclusive_group()
+    way.add_argument(
+        "--offline", action="store_true", help="fetch its packages here: it has no network"
+    )
+    way.add_argument(
+        "--python",
+        metavar="PATH",
+        help="install nothing: the interpreter of an environment there that has the agent",
+    )
+    _common(add)
+    _common(actions.add_parser("list", help="the boards that are remembered"))
+    for name, does in (
+        ("check", "say what is wrong with a board, or that nothing is"),
+        ("remove", "forget a board"),
+    ):
+        action = actions.add_parser(name, help=does)
+        action.add_argument("name", metavar="NAME")
+        _common(action)
+
+
 def _estimate(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL.tflite")
     command.add_argument(
@@ -190,8 +216,9 @@ def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
         action="append" if many else "store",
         default=None if many else "local",
         metavar="BOARD",
-        help="local (default), or local:PYTHON for another environment's interpreter"
-        + ("; may be given more than once" if many else ""),
+        help="local (default), local:PYTHON for another environment's interpreter, a name given "
+        "with edgekit boards add, or ssh://USER@HOST"
+        + ("; may be given more than once: boards work side by side" if many else ""),
     )
 
 

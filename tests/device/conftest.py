@@ -20,6 +20,9 @@ from edgekit_device import Settings
 settings.register_profile("device", deadline=None)
 settings.load_profile("device")
 
+# Test modules have no package under --import-mode=importlib: without this, no agent_client.
+sys.path.insert(0, str(Path(__file__).parent))
+
 MODELS = Path(__file__).parent / "models"
 
 

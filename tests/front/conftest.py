@@ -1,8 +1,9 @@
 import os
 import platform
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Test modules have no package under --import-mode=importlib: without this, no ssh_server.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # How long an example takes says more about the machine's other users than about the code.
 settings.register_profile("front", deadline=None)
@@ -54,6 +58,14 @@ class Ran(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_config(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """No board that the user of this machine has named is known to a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -194,3 +206,21 @@ def compared(
     written = (out / "comparison.json").read_text()
     write_report(result, out)
     return Compared(result, tiny_keras, digits_npz, out, training, written)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A running ssh server without an agent; boards are remembered for this test alone."""
+    from ssh_server import KEYGEN, SSH, SSHD, Server, free_port
+
+    if not (SSHD and SSH and KEYGEN):
+        pytest.skip("no sshd here; on Debian: apt-get install openssh-server openssh-client")
+    server = Server(tmp_path / "sshd", free_port())
+    server.make()
+    server.start()
+    monkeypatch.setenv("PATH", f"{server.folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield server
+    server.stop()
+    for pid in server.processes():
+        os.kill(pid, signal.SIGKILL)

@@ -1,16 +1,24 @@
 """Boards: how they are named, what comes back, and what is said when nothing does."""
 
+import hashlib
+import json
 import os
 import re
+import shutil
+import socket
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import psutil
 import pytest
 
 from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
+from edgekit.boards.channel import Ended
+from edgekit.boards.connection import Connection
 from edgekit.errors import BoardError
 from edgekit.progress import Step
 
@@ -23,8 +31,15 @@ MODELS = ROOT / "tests/device/models"
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("pi", "'pi' is no board this version can reach; give local, or local:PYTHON"),
-        ("ssh://pi@host", "'ssh://pi@host' is no board"),
+        ("pi", "'pi' is no board; give local, local:PYTHON"),
+        ("ssh://", "'ssh://' is no board: give ssh://user@host"),
+        ("ssh://pi:secret@host", "without a password"),
+        ("ssh://-oProxyCommand=x@host", "is no board"),
+        ("ssh://pi@-oProxyCommand=x", "is no board"),
+        ("ssh://pi@host:0", "is no board"),
+        ("ssh://pi@host:65536", "is no board"),
+        ("ssh://pi@host/path", "is no board"),
+        ("ssh://pi@host name", "is no board"),
         ("Local", "'Local' is no board"),
         ("", "'' is no board"),
         ("local:/no/such/python", "there is no file /no/such/python"),
@@ -90,14 +105,19 @@ def agent(folder: Path, body: str) -> LocalBoard:
         ("exit 3", "cannot profile: it ended with code 3"),
         ("kill -9 $$", "cannot profile: it ended with code -9"),
         ("echo noise; echo 'edgekit-agent: no runtime' >&2; exit 2", "cannot profile: no runtime"),
-        ('echo "[{\\"status\\": \\"ok\\""; echo "killed" >&2', "cannot profile: killed"),
-        ("echo '[]'", "answered for 0 of 1 files"),
-        ("echo '[{}, {}]'", "answered for 2 of 1 files"),
-        ("echo 3", "answered for 0 of 1 files"),
+        ('echo \'{"type": "hel\'; exit 0', "not as an agent does (a line must be one JSON object"),
+        ('printf \'{"type": "hel\'; exit 0', 'cannot profile: {"type": "hel'),
+        ('echo \'{"type": "put"}\'', "not as an agent does (put: the keys do not fit"),
+        ('echo \'{"type": "forget", "job": "x"}\'; cat >&2', "not as an agent does (no hello)"),
+        ("yes noise", "not as an agent does (no hello)"),
+        ("echo 3", "cannot profile: 3"),
     ],
-    ids=["no-agent", "code", "killed", "refuses", "cut-short", "none", "too-many", "no-list"],
+    ids=[
+        *("no-agent", "code", "killed", "refuses", "cut-line", "cut-short", "wrong-keys"),
+        *("no-hello", "endless", "another-program"),
+    ],
 )
-def test_an_agent_that_gives_no_records_is_explained(tmp_path: Path, body: str, says: str) -> None:
+def test_what_is_no_agent_is_explained(tmp_path: Path, body: str, says: str) -> None:
     with pytest.raises(BoardError, match=re.escape(says)):
         profile_on(agent(tmp_path, body), [tmp_path / "m.tflite"], QUICK)
 
@@ -123,20 +143,102 @@ def test_a_file_that_is_no_interpreter_is_explained(tmp_path: Path, mode: int) -
         profile_on(parse_board(f"local:{file}"), [tmp_path / "m.tflite"], QUICK)
 
 
-def test_interrupting_ends_the_agent(tmp_path: Path) -> None:
-    board = agent(
-        tmp_path, f'echo \'{{"event": "load"}}\' >&2; echo $$ > {tmp_path}/pid; exec sleep 60'
-    )
+def test_interrupting_ends_the_agent_its_job_and_its_workers(tmp_path: Path) -> None:
+    long = ProfileSettings(runs=1, seconds=600, warmup=1, rounds=1, idle_seconds=0)
+    family: list[psutil.Process] = []
 
     def stop(step: Step) -> None:
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            pass
-        raise KeyboardInterrupt
+        if "round" in step.detail:
+            family.extend(psutil.Process().children(recursive=True))
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        profile_on(board, [tmp_path / "m.tflite"], QUICK, stop)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        profile_on(parse_board("local"), [MODELS / "conv_int8.tflite"], long, stop)
+    assert len(family) == 3
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_what_a_login_prints_before_the_agent_is_skipped(tmp_path: Path) -> None:
+    board = agent(tmp_path, f'echo "Welcome to Pi"; exec {sys.executable} "$@"')
+    (record,) = profile_on(board, [MODELS / "conv_int8.tflite"], QUICK)
+    assert record["status"] == "ok"
+
+
+class SocketBoard:
+    """An agent behind a Unix socket: what another kind of board has to bring."""
+
+    pauses_s: ClassVar[tuple[float, ...]] = ()
+    keep_s: ClassVar[float] = 0.0
+
+    def __str__(self) -> str:
+        return "socket"
+
+    def open(self) -> "SocketChannel":
+        return SocketChannel()
+
+    def explain(self, ended: Ended, *, greeted: bool) -> BoardError:
+        return BoardError(f"the socket closed (greeted: {greeted})")
+
+
+class SocketChannel:
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "edgekit_device", "serve"]
+            self.agent = subprocess.Popen(command, stdin=theirs, stdout=theirs)
+        self.reader = self.writer = self._socket.fileno()
+
+    def close(self) -> Ended:
+        self._socket.close()
+        return Ended((), self.agent.wait(30))
+
+
+def test_an_agent_behind_a_socket_is_a_board() -> None:
+    (record,) = profile_on(SocketBoard(), [MODELS / "conv_int8.tflite"], QUICK)
+    assert record["golden"]["status"] == "passed"
+
+
+def test_a_socket_that_closes_is_a_lost_connection() -> None:
+    with Connection(SocketBoard()) as connection:
+        connection._channel.agent.kill()
+        with pytest.raises(BoardError, match=r"the socket closed \(greeted: True\)"):
+            connection.receive(30)
+
+
+def test_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    for folder, name in (("a", "conv_int8"), ("b", "conv_float32")):
+        (tmp_path / folder).mkdir()
+        for suffix in (".tflite", ".golden.npz"):
+            shutil.copy(MODELS / f"{name}{suffix}", tmp_path / folder / f"model{suffix}")
+        manifest = json.loads((MODELS / f"{name}.manifest.json").read_text())
+        manifest["golden"]["file"] = "model.golden.npz"
+        (tmp_path / folder / "model.manifest.json").write_text(json.dumps(manifest))
+    files = [tmp_path / folder / "model.tflite" for folder in ("a", "b")]
+    records = profile_on(parse_board("local"), files, QUICK)
+    assert [record["golden"]["status"] for record in records] == ["passed", "passed"]
+    assert [record["model"]["sha256"] for record in records] == [
+        hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    ]
+
+
+def test_a_board_profile_of_ones_own_travels_along(board_toml: Path) -> None:
+    own = replace(QUICK, profile=str(board_toml), seconds=0.3)
+    (record,) = profile_on(parse_board("local"), [MODELS / "conv_int8.tflite"], own)
+    assert record["machine"]["board"] == "bench"
+    assert record["energy_j"]["how"] == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"profile": "pi9"}, "there is no board profile 'pi9'"),
+        ({"runtime": "tflite-runtime"}, "'tflite-runtime' is not installed"),
+    ],
+)
+def test_what_the_agent_cannot_obey_is_said(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(BoardError, match=re.escape(says)):
+        profile_on(parse_board("local"), [MODELS / "conv_int8.tflite"], replace(QUICK, **changes))
 
 
 def has_old_python() -> bool:

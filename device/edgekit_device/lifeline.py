@@ -1,0 +1,27 @@
+"""A child process that ends when its parent does, however that ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel end this process with its parent, whatever either of them is doing.
+
+    To the kernel the parent is the thread that started us: it has to live as long as we do.
+    `parent` is its process id, for a child that would not notice that it never had one.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid() if parent is None else parent
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    # A parent that died before that call sends no signal. Without its number, one that died before
+    # getppid above is seen by the end of what it should have sent, as nothing has been run yet.
+    if os.getppid() != parent:
+        sys.exit("the agent has ended")

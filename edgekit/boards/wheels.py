@@ -1,0 +1,62 @@
+"""The agent as wheels: built from the checkout it runs from here, with what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import edgekit_device
+from edgekit.errors import BoardError
+
+_MANYLINUX = ("2_17", "2_27", "2_28", "2_34")
+
+
+def checkout() -> Path | None:
+    """The project of the agent that runs here, if it runs from one."""
+    folder = Path(edgekit_device.__file__).parents[1]
+    project = folder / "pyproject.toml"
+    if project.is_file() and 'name = "edgekit-device"' in project.read_text("utf-8"):
+        return folder
+    return None
+
+
+def build_wheel(project: Path, folder: Path) -> Path:
+    """Builds the agent's wheel into the folder, for machines of any kind.
+
+    The NEPU delegate is in it as source alone: edgekit-agent build-delegate builds it there.
+
+    Raises:
+        BoardError: it cannot be built.
+    """
+    # Without one of its own, the build needs nothing from the network.
+    isolation = ["--no-build-isolation"] if find_spec("scikit_build_core") else []
+    pure = ["--config-settings", "wheel.cmake=false"]
+    _pip("wheel", "--no-deps", *isolation, *pure, "--wheel-dir", str(folder), str(project))
+    (wheel,) = folder.glob("edgekit_device-*.whl")
+    return wheel
+
+
+def fetch_wheels(what: str, architecture: str, python: Sequence[int], folder: Path) -> None:
+    """Fetches what the agent needs on a board without a network, as wheels for its Python.
+
+    Raises:
+        BoardError: there is no network here either, or no wheel for such a board.
+    """
+    platforms = [f"manylinux_{glibc}_{architecture}" for glibc in _MANYLINUX]
+    platforms.append(f"manylinux2014_{architecture}")
+    version = f"{python[0]}.{python[1]}"
+    options = [part for name in platforms for part in ("--platform", name)]
+    options += ["--python-version", version, "--only-binary", ":all:", "--dest", str(folder)]
+    _pip("download", *options, "--find-links", str(folder), what)
+
+
+def _pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        last = said[-1] if said else done.stderr.strip()[-300:]
+        raise BoardError(f"pip {arguments[0]} fails here: {last.removeprefix('ERROR: ')}")

@@ -1,0 +1,128 @@
+"""`edgekit boards`: boards behind ssh made ready, looked at, named and forgotten."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from edgekit.boards.installing import greet, install
+from edgekit.boards.named import boards, boards_file, check_name, forget, parse_board, remember
+from edgekit.boards.probing import probe, suitable_python
+from edgekit.boards.ssh import AGENT_PYTHON, SshBoard, ssh_board
+from edgekit.cli.live import live
+from edgekit.errors import BoardError
+from edgekit_device.messages import Welcome
+
+_LEAST_BYTES = 50 * 10**6
+
+
+def run(options: argparse.Namespace) -> int:
+    """`edgekit boards`."""
+    return _COMMANDS[options.action](options)
+
+
+def _add(options: argparse.Namespace) -> int:
+    check_name(options.name)
+    board = ssh_board(options.url, options.name, options.python or AGENT_PYTHON)
+    with live() as progress:
+        if options.python:
+            progress.note(f"asking the agent on {board}")
+            told = greet(board)
+        else:
+            told = install(board, progress, offline=options.offline)
+    remember(board, options.name)
+    if options.json:
+        print(json.dumps(_facts(board, told), indent=1))
+    else:
+        print(f"{options.name}: {_text(told)}")
+        print(f"Use it with --board {options.name}.")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    found = boards()
+    if options.json:
+        print(json.dumps({name: board.url for name, board in found.items()}, indent=1))
+        return 0
+    width = max([len(name) for name in ("local", *found)])
+    print(f"{'local':{width}}  this machine")
+    for name, board in found.items():
+        print(f"{name:{width}}  {board.url}")
+    if not found:
+        print(f"No others yet ({boards_file()}): edgekit boards add NAME ssh://user@host")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    board = parse_board(options.name)
+    if not isinstance(board, SshBoard):
+        raise BoardError(
+            f"{options.name!r} is no board behind ssh; edgekit-agent info tells of it."
+        )
+    told, problem = None, None
+    with live() as progress:
+        progress.note(f"looking at {board}")
+        try:
+            machine = probe(board)
+            if board.python == AGENT_PYTHON:
+                suitable_python(machine, str(board))
+            told = greet(board)
+            _check_place(told, board)
+        except BoardError as error:
+            told, problem = None, str(error)
+    if options.json:
+        facts: dict[str, Any] = {} if told is None else _facts(board, told)
+        print(json.dumps({"board": board.url, "problem": problem, **facts}, indent=1))
+    else:
+        print(f"{board}: {problem if told is None else f'ready. {_text(told)}'}")
+    return 0 if told is not None else 1
+
+
+def _remove(options: argparse.Namespace) -> int:
+    board = forget(options.name)
+    print(f"{options.name} ({board.url}) is forgotten; the agent there stays.")
+    return 0
+
+
+def _check_place(told: Welcome, board: SshBoard) -> None:
+    if told.free_bytes < _LEAST_BYTES:
+        raise BoardError(
+            f"The disk of {board} is full: {told.free_bytes / 1e6:.0f} MB are left for models."
+        )
+
+
+def _facts(board: SshBoard, told: Welcome) -> dict[str, Any]:
+    return {
+        "board": board.url,
+        "host": told.host,
+        "agent": asdict(told.agent),
+        "machine": {
+            "board": told.machine.board,
+            "model": told.machine.model,
+            "architecture": told.machine.architecture,
+            "cores": told.machine.cores,
+            "memory_bytes": told.machine.memory_bytes,
+            "os": told.machine.os,
+        },
+        "runtimes": [asdict(item) for item in told.runtimes],
+        "free_bytes": told.free_bytes,
+    }
+
+
+def _text(told: Welcome) -> str:
+    names = [f"{item.runtime.name} {item.runtime.version}" for item in told.runtimes]
+    machine = told.machine
+    parts = [
+        machine.model,
+        f"{machine.cores} cores ({machine.architecture}), {machine.memory_bytes / 1e9:.1f} GB",
+        machine.os,
+        f"agent {told.agent.version} under Python {told.agent.python} with {', '.join(names)}",
+        f"{told.free_bytes / 1e9:.1f} GB free",
+        f"board profile {machine.board}" if machine.board else "no board profile",
+    ]
+    return "; ".join(parts) + "."
+
+
+_COMMANDS = {"add": _add, "list": _list, "check": _check, "remove": _remove}
