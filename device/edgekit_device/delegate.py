@@ -306,7 +306,7 @@ def _coverage(graphs: Iterable[Mapping[str, Any]]) -> Coverage:
 
 def _list(text: bytes) -> list[dict[str, Any]]:
     if not text.startswith(b"["):  # the library's sentence instead
-        raise ModelError("delegate", f"the NEPU delegate cannot list its nodes: {text.decode()}")
+        raise ModelError("delegate", f"the NEPU delegate cannot answer: {text.decode()}")
     entries: list[dict[str, Any]] = json.loads(text)
     return entries
 

@@ -29,6 +29,7 @@ def optimized(recipe: str) -> Optimized:
         sha256="",
         keras_difference=Number.measured(0.0),
         correct=(True, True, True, False),
+        from_logits=False,
         stages=(),
         layers=(),
         proof=FileProof(1, 0, (), ()),
