@@ -35,6 +35,7 @@ def said(proof: FileProof, capsys: pytest.CaptureFixture[str], *, staged: bool =
             sha256="",
             keras_difference=Number.measured(0.0),
             correct=(),
+            from_logits=False,
             stages=(Stage("P", "prune(0.5)", 1.0, 1, proof=ASKED),) if staged else (),
             layers=(),
             proof=proof,
