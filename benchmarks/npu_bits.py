@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ FILES = ("int8", "npu_qat")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--npu", default="nepu-v1")
+    parser.add_argument("--tuning-epochs", type=int, default=10, help="of npu_qat")
     options = parser.parse_args()
     model, data, training = digits_task(0)
+    training = replace(training, tuning_epochs=options.tuning_epochs)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         parent = load_parent(model)
-        for bits in BITS:
-            for name in FILES:
+        for name in FILES:
+            for bits in BITS:
                 recipe = name if name == "int8" else f"npu_qat({bits})"
                 done = optimize(parent, recipe, data, out=Path(folder) / "run", training=training)
                 for multiplier in MULTIPLIERS:
@@ -52,7 +55,8 @@ def main() -> None:
                 row["energy"], f"{row['skipped_share']:.1%}",
             ]
         )  # fmt: skip
-    results.write("npu_bits", {"npu": options.npu, "rows": rows}, table)
+    facts = {"npu": options.npu, "tuning_epochs": options.tuning_epochs, "rows": rows}
+    results.write("npu_bits", facts, table)
     (Path(results.__file__).parent / "results" / "npu_bits.svg").write_text(_picture(rows))
 
 

@@ -138,13 +138,13 @@ def outcome_of(
         accuracy_change=nothing,
         latency_ms=latency,
         energy_j=energy,
-        cycles=_as_sure_as(latency, cost.cycles),
-        utilisation=_as_sure_as(latency, _utilisation(cost, npu)),
-        dram_bytes=_as_sure_as(latency, sum(cost.bytes.get(DRAM, (0.0, 0.0)))),
+        cycles=as_sure_as(latency, cost.cycles),
+        utilisation=as_sure_as(latency, _utilisation(cost, npu)),
+        dram_bytes=as_sure_as(latency, sum(cost.bytes.get(DRAM, (0.0, 0.0)))),
         skipped_share=Number.emulated(skipped / macs) if macs and computes else nothing,
         saturations=Number.emulated(saturations / done.inferences) if computes else nothing,
         energy_parts_j=tuple(
-            (name, _as_sure_as(energy, value)) for name, value in cost.energy_parts_j.items()
+            (name, as_sure_as(energy, value)) for name, value in cost.energy_parts_j.items()
         ),
         layers=tuple(
             NpuLayer(
@@ -186,7 +186,7 @@ def _emulated(number: Number) -> Number:
     return replace(number, how="emulated") if number.value is not None else number
 
 
-def _as_sure_as(total: Number, value: float | None) -> Number:
+def as_sure_as(total: Number, value: float | None) -> Number:
     """A value with the relative interval of the total that it belongs to."""
     if total.value is None or total.low is None or total.high is None:
         return Number.unavailable(total.reason or "not estimated")
@@ -194,9 +194,9 @@ def _as_sure_as(total: Number, value: float | None) -> Number:
         return Number.unavailable("not published")
     if not total.value:
         return Number.estimated(value, value, value)
-    return Number.estimated(
-        value, value * total.low / total.value, value * total.high / total.value
-    )
+    low, high = (value * end / total.value for end in (total.low, total.high))
+    # Rounding must not put the value outside its own interval.
+    return Number.estimated(value, min(low, value), max(high, value))
 
 
 def _utilisation(cost: Estimate, npu: Npu) -> float:

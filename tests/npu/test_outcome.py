@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekit.errors import NpuError
-from edgekit.npu.comparing import outcome_of
+from edgekit.npu.comparing import as_sure_as, outcome_of
 from edgekit.npu.emulation import cost_of_emulation, emulate_file
 from edgekit.npu.outcome import NpuOutcome
 from edgekit.npu.target import load_target
+from edgekit_device import Number
 from edgekit_device.delegate import library_path
 from edgekit_device.errors import DelegateUnavailableError
 
@@ -80,3 +83,15 @@ def test_the_widths_that_are_costed_tell_npus_apart() -> None:
     wide, narrow = load_target("eyeriss"), load_target("eyeriss", ["weight_bits=8"])
     assert wide.arithmetic == narrow.arithmetic
     assert wide.key != narrow.key
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9), st.floats(1.0, 3.0))
+def test_a_value_lies_in_the_interval_that_it_takes_over(
+    total: float, value: float, upper: float
+) -> None:
+    found = as_sure_as(Number.estimated(total, total, total * upper), value)
+    assert found.value == value
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low == pytest.approx(value)
+    assert found.high == pytest.approx(value * upper)
