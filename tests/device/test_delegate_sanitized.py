@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "device" / "native"
-TESTS = ("test_delegate_exact.py", "test_delegate_arithmetic.py", "test_delegate_robust.py")
+TESTS = tuple(f"test_delegate_{part}.py" for part in ("exact", "arithmetic", "robust", "refused"))
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off")
 CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
