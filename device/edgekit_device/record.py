@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgekit_device.codec import decode, encode
+from edgekit_device.conditions import Conditions
 from edgekit_device.errors import RecordError, UsageError
 from edgekit_device.latency import Latency
+from edgekit_device.metered import Metered
 from edgekit_device.number import Number
 from edgekit_device.settings import Plan
 
-SCHEMA = "edgekit.record/1"
+SCHEMA = "edgekit.record/2"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,10 @@ class Agent:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the model ran; `board` is the name of the board profile that was applied."""
+    """Where the model ran; `board` is the name of the board profile that was applied.
+
+    `emulator` says what emulates the machine; None: it is a real one.
+    """
 
     board: str | None
     model: str
@@ -34,6 +39,7 @@ class Machine:
     os: str
     kernel: str
     cpu_frequency_hz: Number
+    emulator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ class Record:
     power included; `energy_above_idle_j` is what the model's own CPU share adds to idle.
     `baseline_rss_bytes` is the process with the runtime imported, before the model is loaded;
     `peak_rss_bytes` its high-water mark. `throughput_per_s` is inferences (not samples) per second
-    of the time inside inferences.
+    of the time inside inferences. `instructions` are those of one inference, counted by an emulated
+    board. `affinity` are the cores that the model was kept on, None: any.
     """
 
     created: str
@@ -115,6 +122,7 @@ class Record:
     machine: Machine
     runtime: Runtime
     threads: int
+    affinity: tuple[int, ...] | None
     model: Model
     batch: int | None
     status: Literal["ok", "error"]
@@ -134,6 +142,9 @@ class Record:
     baseline_rss_bytes: Number
     energy_j: Number
     energy_above_idle_j: Number
+    instructions: Number
+    metered: Metered | None
+    conditions: Conditions
     samples: tuple[Sample, ...]
     round_medians_ms: tuple[float, ...]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from edgekit_device.conditions import Conditions
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
 from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
 from edgekit_device.number import Number
@@ -44,6 +45,7 @@ def record(subject: Subject, around: Circumstances) -> Record:
         machine=around.machine,
         runtime=around.runtime,
         threads=around.settings.threads,
+        affinity=around.settings.affinity,
         model=subject.model,
         batch=subject.batch,
         status="ok" if failure is None else "error",
@@ -51,6 +53,8 @@ def record(subject: Subject, around: Circumstances) -> Record:
         golden=subject.golden,
         settings=around.settings.plan,
         idle=around.idle,
+        metered=None,
+        conditions=Conditions("unknown", "the conditions were not recorded", ()),
         **numbers,
     )
 
@@ -75,6 +79,7 @@ def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
         "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
         "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
         **_energies(around.board, machine_utilisation, own_utilisation, latency.p50),
+        "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
     }
@@ -104,6 +109,7 @@ def _no_numbers(failure: Failure) -> dict[str, Any]:
         "baseline_rss_bytes",
         "energy_j",
         "energy_above_idle_j",
+        "instructions",
     )
     return {
         **dict.fromkeys(names, unavailable),

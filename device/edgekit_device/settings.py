@@ -45,7 +45,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Settings(Plan):
-    """A plan, the runtime and its threads, and the board profile for the energy estimate.
+    """A plan, the runtime and its threads, and where the energy comes from.
+
+    `affinity` are the numbers of the cores that the model is kept on; None: any. `meter` is
+    "auto" (a power meter if there is one, else the board profile's power model), "model" (the power
+    model) or a meter's name.
 
     `profile` is the name of a shipped board profile or the path of a TOML file; None recognises
     the board. `timeout_s` is how long one answer of the child process may take at least before
@@ -54,6 +58,8 @@ class Settings(Plan):
 
     runtime: str = "auto"
     threads: int = 1
+    affinity: tuple[int, ...] | None = None
+    meter: str = "auto"
     profile: str | None = None
     timeout_s: float = 120.0
 
@@ -62,6 +68,8 @@ class Settings(Plan):
         super().__post_init__()
         _check("threads", self.threads, 1, whole=True)
         _check("timeout_s", self.timeout_s, 0, whole=False)
+        for core in self.affinity or ():
+            _check("affinity", core, 0, whole=True)
         if self.runtime not in RUNTIME_CHOICES:
             choices = ", ".join(RUNTIME_CHOICES)
             raise UsageError(f"runtime: must be one of {choices}. Received: {self.runtime!r}")

@@ -108,7 +108,7 @@ def test_an_emulation_is_read_back_as_it_was(model: Model) -> None:
     done, _ = run(model("conv_int8"), weight_bits=4)
     assert Emulation.from_json(json.loads(json.dumps(done.to_json()))) == done
     with pytest.raises(RecordError, match="the schema must be"):
-        Emulation.from_json({**done.to_json(), "schema": "edgekit.record/1"})
+        Emulation.from_json({**done.to_json(), "schema": "edgekit.record/2"})
 
 
 @given(

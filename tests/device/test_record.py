@@ -20,15 +20,15 @@ def test_a_record_comes_back_from_json_as_it_went(document: Any) -> None:
     record = Record.from_json(document)
     assert record.to_json() == document
     assert (document["schema"], document["model"]["file"]) == (
-        "edgekit.record/1",
+        "edgekit.record/2",
         "conv_int8.tflite",
     )
     assert record.samples
 
 
 def test_another_schema_is_refused_with_its_name(document: Any) -> None:
-    with pytest.raises(RecordError, match=r"'edgekit.record/2'.*profile the model again"):
-        Record.from_json({**document, "schema": "edgekit.record/2"})
+    with pytest.raises(RecordError, match=r"'edgekit.record/9'.*profile the model again"):
+        Record.from_json({**document, "schema": "edgekit.record/9"})
     with pytest.raises(RecordError, match="JSON object"):
         Record.from_json([document])
 

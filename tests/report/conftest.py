@@ -98,7 +98,7 @@ def record_of(row: Row) -> dict[str, Any]:
         for i in range(30)
     ]
     record = {
-        "schema": "edgekit.record/1",
+        "schema": "edgekit.record/2",
         "status": "ok" if row.error is None else "error",
         "error": error,
         "machine": {

@@ -234,7 +234,7 @@ def test_a_broken_number_is_named(single: Comparison) -> None:
         comparison_from_json(json.dumps(data))
 
 
-@pytest.mark.parametrize("text_", ["", "[]", "null", '{"schema": "edgekit.record/1"}'])
+@pytest.mark.parametrize("text_", ["", "[]", "null", '{"schema": "edgekit.record/2"}'])
 def test_no_comparison_is_refused(text_: str) -> None:
     with pytest.raises(ReportError):
         comparison_from_json(text_)
