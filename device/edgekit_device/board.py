@@ -14,15 +14,37 @@ SCHEMA = "edgekit.board/1"
 
 @dataclass(frozen=True)
 class Power:
-    """One published power model of the whole board: watts at idle and with all cores busy.
+    """One power model of the whole board: watts at idle and with all cores busy.
 
     `laboratory` names whose it is, where one has published several; None: nobody else's.
+    `clock_hz` is the clock that `full_load_w` holds at, None: the model knows no clock. Of what the
+    load adds, `cubic_w` grows with the cube of the clock, the rest with the clock itself. `low` and
+    `high` are the model's own error, as factors; None: it is not known.
     """
 
     idle_w: float
     full_load_w: float
     source: str
     laboratory: str | None = None
+    clock_hz: float | None = None
+    cubic_w: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """How long an inference takes: docs/board-estimates.md.
+
+    seconds = `macs_factor` MACs / (peak clock threads) + `traffic_factor` bytes / bandwidth. What
+    is measured lies between `low` and `high` times that.
+    """
+
+    macs_factor: float
+    traffic_factor: float
+    low: float
+    high: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,7 @@ class BoardProfile:
     cpu: Cpu
     power: tuple[Power, ...]
     sources: Mapping[str, str]
+    latency: LatencyModel | None = None
 
 
 def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
@@ -82,6 +105,7 @@ def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
         ),
         power=tuple(_power(entry) for entry in table.tables("power")),
         sources=_sources(table.table("sources"), data),
+        latency=_latency(table.table("latency")) if table.has("latency") else None,
     )
     cpu.nothing_left()
     table.nothing_left()
@@ -90,14 +114,34 @@ def parse_board(data: Mapping[str, Any], file: str) -> BoardProfile:
 
 def _power(entry: Table) -> Power:
     idle_w = entry.number("idle_w", 0, 1e4)
+    full_load_w = entry.number("full_load_w", idle_w, 1e4)
+    clock_hz = entry.optional("clock_hz", 1e6, 1e11)
+    # Without a clock, nothing can grow with it.
+    most_cubic_w = 0 if clock_hz is None else full_load_w - idle_w
     power = Power(
         idle_w=idle_w,
-        full_load_w=entry.number("full_load_w", idle_w, 1e4),
+        full_load_w=full_load_w,
         source=entry.text("source"),
         laboratory=entry.optional_text("laboratory"),
+        clock_hz=clock_hz,
+        cubic_w=entry.optional("cubic_w", 0, most_cubic_w) or 0.0,
+        low=entry.optional("low", 0, 1),
+        high=entry.optional("high", 1, 1e3),
     )
     entry.nothing_left()
     return power
+
+
+def _latency(table: Table) -> LatencyModel:
+    model = LatencyModel(
+        macs_factor=table.number("macs_factor", 0, 1e6),
+        traffic_factor=table.number("traffic_factor", 0, 1e6),
+        low=table.number("low", 0, 1),
+        high=table.number("high", 1, 1e3),
+        source=table.text("source"),
+    )
+    table.nothing_left()
+    return model
 
 
 def _sources(table: Table, data: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,12 +19,37 @@ else:
     import tomli as tomllib
 
 
+_COMPATIBLE = Path("proc/device-tree/compatible")
+
+# What a chip is called in the device tree, and the board with that chip that is best known. The
+# firmware's own trees call the 3B's chip and the Zero 2 W's bcm2837, Linux' older ones bcm2710.
+_NEAREST = {
+    "brcm,bcm2710": "pi3b+",
+    "brcm,bcm2837": "pi3b+",
+    "brcm,bcm2711": "pi4",
+    "brcm,bcm2712": "pi5",
+}
+
+# A board with the same chip has another clock and other memory (3A+, Compute Module 3: 1.2 to
+# 1.4 GHz; Pi 400, 4B: 1.5 to 1.8), so by a fifth; and it draws what is soldered around the chip:
+# of the 3B+ and the 3B, published idle power differs by a factor of 1.9, at full load by 1.16.
+_WIDER_LATENCY = 1.25
+_WIDER_POWER = 1.5
+
+
+_WAY_OUT = "give a board profile with --profile NAME or --profile FILE.toml"
+
+
 @dataclass(frozen=True)
 class Board:
-    """The profile that holds for this machine, or the reason why none does."""
+    """The profile that holds for this machine, or the reason why none does.
+
+    `note` says that the profile is another board's, taken because it has the same chip.
+    """
 
     profile: BoardProfile | None
     reason: str | None
+    note: str | None = None
 
 
 def shipped_profiles() -> dict[str, BoardProfile]:
@@ -69,28 +95,76 @@ def recognise(model: str) -> BoardProfile | None:
     return best[1] if best else None
 
 
-def board_here(named: str | None, root: Path) -> Board:
-    """Give the profile named, or recognised from `root`, if it is of this architecture."""
-    profile = load_profile(named) if named is not None else _recognised(root)
-    if isinstance(profile, str):
-        return Board(None, profile)
-    architecture = platform.machine()
-    if profile.architecture != architecture:
-        return Board(
-            None,
-            f"the board profile {profile.name} is of an {profile.architecture} board, this machine "
-            f"is {architecture}: the board's power model says nothing about it",
+def nearest(model: str, compatible: Sequence[str]) -> BoardProfile | None:
+    """Find the shipped profile of the Raspberry Pi that has this one's chip, or None.
+
+    `model` and `compatible` are those of the device tree. No other maker's board is taken for a Pi:
+    it may clock, cool and feed the same chip in another way.
+    """
+    if not model.startswith("Raspberry Pi "):
+        return None
+    found = next((_NEAREST[name] for name in compatible if name in _NEAREST), None)
+    return None if found is None else shipped_profiles()[found]
+
+
+def widened(profile: BoardProfile) -> BoardProfile:
+    """Give the profile with the wider intervals that it has for another board of its chip."""
+    latency = profile.latency
+    if latency is not None:
+        latency = replace(
+            latency, low=latency.low / _WIDER_LATENCY, high=latency.high * _WIDER_LATENCY
         )
-    return Board(profile, None)
+    powers = tuple(
+        replace(
+            power,
+            low=(1.0 if power.low is None else power.low) / _WIDER_POWER,
+            high=(1.0 if power.high is None else power.high) * _WIDER_POWER,
+        )
+        for power in profile.power
+    )
+    return replace(profile, latency=latency, power=powers)
 
 
-def _recognised(root: Path) -> BoardProfile | str:
+def board_here(named: str | None, root: Path) -> Board:
+    """Give the profile named, or recognised from `root`, if it is of this architecture.
+
+    A Raspberry Pi that no profile is of gets the `nearest` one, `widened`, with a note.
+    """
+    board = Board(load_profile(named), None) if named is not None else _recognised(root)
+    profile = board.profile
+    if profile is None or profile.architecture == platform.machine():
+        return board
+    return Board(
+        None,
+        f"the board profile {profile.name} is of an {profile.architecture} board, this machine "
+        f"is {platform.machine()}: the board's power model says nothing about it",
+    )
+
+
+def _recognised(root: Path) -> Board:
     model = device_tree_model(root)
-    profile = recognise(model) if model is not None else None
+    if model is None:
+        return Board(None, f"this machine names no board: {_WAY_OUT}")
+    profile = recognise(model)
     if profile is not None:
-        return profile
-    what = "this machine names no board" if model is None else f"there is no profile for {model!r}"
-    return f"{what}: give a board profile with --profile NAME or --profile FILE.toml"
+        return Board(profile, None)
+    profile = nearest(model, _compatible(root))
+    if profile is None:
+        return Board(None, f"there is no profile for {model!r}: {_WAY_OUT}")
+    note = (
+        f"there is no profile for {model!r}: that of the {profile.description}, which has the same "
+        f"chip, is used, and its power's interval stretched by {_WIDER_POWER:g} both ways; a "
+        "profile of its own comes from edgekit boards calibrate"
+    )
+    return Board(widened(profile), None, note)
+
+
+def _compatible(root: Path) -> tuple[str, ...]:
+    path = root / _COMPATIBLE
+    if not path.exists():
+        return ()
+    names = path.read_bytes().decode("utf-8", errors="replace").split("\0")
+    return tuple(name for name in names if name)
 
 
 def _parse(text: str, file: str) -> BoardProfile:

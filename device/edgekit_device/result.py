@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,7 +38,10 @@ def agent() -> Agent:
 def record(subject: Subject, around: Circumstances) -> Record:
     """Write down one model's run, or why it failed."""
     failure = subject.failure
-    numbers = _numbers(subject, around) if failure is None else _no_numbers(failure)
+    conditions = Conditions("unknown", "the conditions were not recorded", ())
+    numbers = (
+        _numbers(subject, around, conditions.clock_hz) if failure is None else _no_numbers(failure)
+    )
     return Record(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         agent=agent(),
@@ -54,12 +57,12 @@ def record(subject: Subject, around: Circumstances) -> Record:
         settings=around.settings.plan,
         idle=around.idle,
         metered=None,
-        conditions=Conditions("unknown", "the conditions were not recorded", ()),
+        conditions=conditions,
         **numbers,
     )
 
 
-def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
+def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) -> dict[str, Any]:
     shares = subject.shares
     rounds = [share.tally for share in shares]
     every = Tally.merged(rounds)
@@ -78,21 +81,29 @@ def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
         "machine_cpu_utilisation": machine_utilisation,
         "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
         "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
-        **_energies(around.board, machine_utilisation, own_utilisation, latency.p50),
+        **_energies(around.board, machine_utilisation, own_utilisation, latency.p50, clock_hz),
         "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
     }
 
 
-def _energies(board: Board, machine: Number, own: Number, p50_ms: Number) -> dict[str, Number]:
+def _energies(
+    board: Board, machine: Number, own: Number, p50_ms: Number, clock_hz: float | None
+) -> dict[str, Number]:
     if board.profile is None:
         unavailable = Number.unavailable(board.reason or "there is no board profile")
         return {"energy_j": unavailable, "energy_above_idle_j": unavailable}
     powers = board.profile.power
+    energies = {
+        "energy_j": energy_j(powers, power_w, machine, p50_ms, clock_hz),
+        "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms, clock_hz),
+    }
+    if board.note is None:
+        return energies
     return {
-        "energy_j": energy_j(powers, power_w, machine, p50_ms),
-        "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms),
+        name: replace(number, reason=f"{number.reason}; {board.note}")
+        for name, number in energies.items()
     }
 
 

@@ -61,6 +61,7 @@ def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board
             "board profile",
             f"{profile.name}: {profile.description}" if profile else f"none: {board.reason}",
         ),
+        *([] if board.note is None else [("  note", board.note)]),
     ]
     return "\n".join(_line(name, text) for name, text in rows)
 

@@ -12,10 +12,17 @@ from edgekit.npu.placement import homes_of
 from edgekit.npu.precision import Precision
 from edgekit.npu.profile import NpuProfile
 from edgekit.npu.schedule import Bits, Schedule
-from edgekit.npu.workload import ARRAY_OPERATORS, VIEWS, Layer, Loops, Operand, Workload
+from edgekit.npu.workload import (
+    ARRAY_OPERATORS,
+    CONVERSIONS,
+    VIEWS,
+    Layer,
+    Loops,
+    Operand,
+    Workload,
+)
 from edgekit_device.number import Number
 
-_CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
 _QUANTISE = "quantise the model first, such as with: edgekit optimize MODEL --recipe int8"
 
 
@@ -149,12 +156,12 @@ def unsupported(layer: Layer, profile: NpuProfile) -> str | None:
     constants = (layer.weights,) if layer.weights else ()
     operands = (*layer.inputs, *layer.outputs, *constants)
     floating = [operand for operand in operands if operand.floating]
-    if floating and layer.operator not in _CONVERSIONS:
+    if floating and layer.operator not in CONVERSIONS:
         bits = max(operand.bits for operand in floating)
         return f"it computes in float{bits}, and {profile.name} in integers; {_QUANTISE}"
     array = profile.array
     wide = max((found.bits for found in layer.outputs if not found.floating), default=0)
-    if not on_array and layer.operator not in _CONVERSIONS and wide > array.activation_bits:
+    if not on_array and layer.operator not in CONVERSIONS and wide > array.activation_bits:
         return f"its activations have {wide} bits, and {profile.name} takes {array.activation_bits}"
     if on_array and layer.weights is not None:
         for what, bits, most in (

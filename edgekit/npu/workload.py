@@ -17,6 +17,9 @@ from edgekit_converters.contents import Graph, Operator, Tensor, read_contents
 ARRAY_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 """What is a matrix product, and may run on the array."""
 
+CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
+"""What brings numbers from one storage into another."""
+
 VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 """What changes a shape only: nothing is moved or computed."""
 
