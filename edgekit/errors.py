@@ -13,6 +13,10 @@ class BoardError(EdgeKitError):
     """A board that cannot be reached or whose agent fails."""
 
 
+class CalibrationError(EdgeKitError):
+    """Measurements that no board profile can be fitted to."""
+
+
 class ReportError(EdgeKitError):
     """A comparison file that cannot be read."""
 

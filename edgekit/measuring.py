@@ -13,6 +13,7 @@ from typing import Any
 
 from edgekit.boards import Board, ProfileSettings, profile_on
 from edgekit.boards.channel import Stop
+from edgekit.boards.profiling import with_own_profile
 from edgekit.disk import storing
 from edgekit.errors import DiskError, EdgeKitError
 from edgekit.exporting import Optimized
@@ -91,6 +92,7 @@ def measure(
         DiskError: the records cannot be kept.
     """
     label = f"record of {board}"
+    settings = with_own_profile(board, settings)
     key = content_key(
         {
             "board": str(board),

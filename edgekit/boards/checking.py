@@ -6,7 +6,7 @@ from typing import Any
 
 from edgekit.boards.channel import Board
 from edgekit.boards.connection import Connection
-from edgekit.boards.profiling import ProfileSettings
+from edgekit.boards.profiling import ProfileSettings, with_own_profile
 from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
 from edgekit_device import __version__
@@ -27,8 +27,9 @@ def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
             the settings name.
         BoardProfileError: the settings name an unknown board profile.
     """
-    if settings.profile is not None:
-        load_profile(settings.profile)
+    profile = with_own_profile(board, settings).profile
+    if profile is not None:
+        load_profile(profile)
     with Connection(board) as connection:
         told = connection.welcome
     check_agent(board, told, settings.runtime)

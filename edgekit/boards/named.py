@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgekit.boards.channel import Board
 from edgekit.boards.local import local_board
+from edgekit.boards.profile_file import toml_text
 from edgekit.boards.ssh import AGENT_PYTHON, SshBoard, ssh_board
 from edgekit.disk import write_whole
 from edgekit.errors import BoardError
@@ -22,7 +23,7 @@ else:
 
 SCHEMA = "edgekit.boards/1"
 
-_KEYS = {"url", "python"}
+_KEYS = {"url", "python", "profile"}
 
 
 def parse_board(text: str) -> Board:
@@ -53,6 +54,12 @@ def boards_file() -> Path:
     return Path(config) / "edgekit" / "boards.toml"
 
 
+def profile_file(board: Board) -> Path:
+    """Where the board's own profile is kept, which edgekit boards calibrate writes."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(board)).strip("-.")
+    return boards_file().parent / "profiles" / f"{name}.toml"
+
+
 def boards() -> dict[str, SshBoard]:
     """The boards that are remembered, by name.
 
@@ -77,12 +84,18 @@ def boards() -> dict[str, SshBoard]:
 def remember(board: SshBoard, name: str) -> SshBoard:
     """Remembers the board under the name, in place of another one of that name.
 
+    One of the same url leaves it its profile, unless the board has its own.
+
     Raises:
         BoardError: the name is none, or the file cannot be read or written.
     """
     check_name(name)
+    known = boards()
     named = replace(board, name=name)
-    _write({**boards(), name: named})
+    earlier = known.get(name)
+    if named.profile is None and earlier is not None and earlier.url == named.url:
+        named = replace(named, profile=earlier.profile)
+    _write({**known, name: named})
     return named
 
 
@@ -112,8 +125,9 @@ def check_name(name: str) -> None:
 def _board(file: Path, name: str, entry: object) -> SshBoard:
     texts = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
     if not isinstance(entry, dict) or not texts or entry.keys() - _KEYS or "url" not in entry:
-        raise _unusable(file, f"boards.{name} needs url and may have python, both texts")
-    return ssh_board(entry["url"], name, entry.get("python", AGENT_PYTHON))
+        raise _unusable(file, f"boards.{name} needs url and may have python and profile, all texts")
+    board = ssh_board(entry["url"], name, entry.get("python", AGENT_PYTHON))
+    return replace(board, profile=entry.get("profile"))
 
 
 def _write(found: dict[str, SshBoard]) -> None:
@@ -124,6 +138,8 @@ def _write(found: dict[str, SshBoard]) -> None:
         lines += ["", f'[boards."{name}"]', f"url = {json.dumps(board.url)}"]
         if board.python != AGENT_PYTHON:
             lines.append(f"python = {json.dumps(board.python)}")
+        if board.profile is not None:
+            lines.append(f"profile = {toml_text(board.profile)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, "\n".join(lines) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -10,10 +11,12 @@ from uuid import uuid4
 from edgekit.boards.channel import Board, Stop, UnreachableError
 from edgekit.boards.connection import AgentError, Connection
 from edgekit.boards.sending import Shipment, pack, send
+from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step, silent
 from edgekit_device.errors import RecordError
 from edgekit_device.messages import Done, Error, Forget, Forgotten, Result, Running, Told
+from edgekit_device.profiles import load_profile
 from edgekit_device.progress import Event
 from edgekit_device.record import Record
 from edgekit_device.settings import Settings
@@ -39,6 +42,8 @@ def profile_on(
 ) -> list[dict[str, Any]]:
     """The agent's records of the files, in order, profiled interleaved on one board.
 
+    Those of an emulated board are given the latency and energies that its profile estimates.
+
     A file that fails there gives a record with status "error". A lost connection is made again; the
     job's end is fetched if it came meanwhile, else the job is begun again, three times at most.
     With `resumed`, so is the end of the `job` of that name which an earlier process began.
@@ -48,12 +53,36 @@ def profile_on(
     """
     stop_here = Stop() if stop is None else stop
     try:
-        shipment = pack(job or uuid4().hex, files, settings or ProfileSettings(), board.keep_s)
+        settings = with_own_profile(board, settings or ProfileSettings())
+        shipment = pack(job or uuid4().hex, files, settings, board.keep_s)
         errand = _Errand(board, shipment, progress, stop_here)
-        return errand.run(resumed=resumed)
+        records = errand.run(resumed=resumed)
+        return [
+            _estimated(record, file, settings.profile)
+            for record, file in zip(records, files, strict=True)
+        ]
     finally:
         if stop is None:
             stop_here.close()
+
+
+def with_own_profile(board: Board, settings: ProfileSettings) -> ProfileSettings:
+    """The settings with the profile that is remembered for the board, unless they name another."""
+    own = board.profile if isinstance(board, SshBoard) else None
+    return settings if own is None or settings.profile else replace(settings, profile=own)
+
+
+def _estimated(record: dict[str, Any], file: Path, named: str | None) -> dict[str, Any]:
+    """An emulated board's record with estimates; any other one as it is."""
+    if record["machine"]["emulator"] is None:
+        return record
+    # What reads a .tflite file is waited for by those only who need it.
+    from edgekit.boards.estimating import with_estimates
+
+    found = Record.from_json(record)
+    name = named or found.machine.board
+    profile = None if name is None else load_profile(name)
+    return with_estimates(found, file, profile).to_json()
 
 
 class _Errand:

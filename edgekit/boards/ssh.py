@@ -39,13 +39,15 @@ _OF_SSH = 255
 class SshBoard:
     """A board at `login` (user@host), under the `name` that the user gave it.
 
-    `python` is the interpreter of the agent's environment there, as a shell reads it.
+    `python` is the interpreter of the agent's environment there, as a shell reads it, `profile` the
+    board profile that is used where the user names none: a name or a TOML file here.
     """
 
     login: str
     port: int | None = None
     name: str | None = None
     python: str = AGENT_PYTHON
+    profile: str | None = None
 
     # A Pi that starts anew is back within a minute.
     pauses_s: ClassVar[tuple[float, ...]] = (1, 2, 5, 10, 20, 30, 30)

@@ -1,4 +1,4 @@
-"""`edgekit boards`: boards behind ssh made ready, looked at, named and forgotten."""
+"""`edgekit boards`: boards behind ssh made ready, looked at, named, calibrated and forgotten."""
 
 from __future__ import annotations
 
@@ -86,6 +86,12 @@ def _remove(options: argparse.Namespace) -> int:
     return 0
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from edgekit.cli.calibration import run as calibrate
+
+    return calibrate(options)
+
+
 def _check_place(told: Welcome, board: SshBoard) -> None:
     if told.free_bytes < _LEAST_BYTES:
         raise BoardError(
@@ -125,4 +131,10 @@ def _text(told: Welcome) -> str:
     return "; ".join(parts) + "."
 
 
-_COMMANDS = {"add": _add, "list": _list, "check": _check, "remove": _remove}
+_COMMANDS = {
+    "add": _add,
+    "calibrate": _calibrate,
+    "check": _check,
+    "list": _list,
+    "remove": _remove,
+}

@@ -95,7 +95,7 @@ def compare(options: argparse.Namespace) -> int:
     from edgekit.comparing import compare as run
     from edgekit.optimization import load_data_for
 
-    training, profiling = _trained(options), _profiling(options)
+    training, profiling = _trained(options), profiling_settings(options)
     with live() as progress:
         progress.note("loading the model")
         parent = _parent(options)
@@ -123,7 +123,7 @@ def profile(options: argparse.Namespace) -> int:
     board, files = parse_board(options.board), [Path(model) for model in options.models]
     npus = _npus(options)
     with live() as progress:
-        records = profile_on(board, files, _profiling(options), progress)
+        records = profile_on(board, files, profiling_settings(options), progress)
         emulated = emulate_all(files, npus, options.runtime, progress)
     if options.json:
         print(json.dumps([*records, *emulations_json(emulated)], indent=1))
@@ -139,6 +139,12 @@ def profile(options: argparse.Namespace) -> int:
 
 def estimate(options: argparse.Namespace) -> int:
     """`edgekit estimate`."""
+    if options.board:
+        from edgekit.cli.board_estimation import run as on_boards
+
+        return on_boards(options)
+    if options.threads is not None:
+        raise RunError("--threads is for a board: name one with --board instead of --npu.")
     from edgekit.npu.estimating import estimate as run
     from edgekit.npu.files import estimate_json, write_estimate
     from edgekit.npu.target import load_target
@@ -231,7 +237,8 @@ def _trained(options: argparse.Namespace) -> Training:
     )
 
 
-def _profiling(options: argparse.Namespace) -> ProfileSettings:
+def profiling_settings(options: argparse.Namespace) -> ProfileSettings:
+    """What the options of a command that profiles ask for."""
     return ProfileSettings(
         runs=options.runs,
         seconds=options.seconds,

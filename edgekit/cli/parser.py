@@ -32,8 +32,8 @@ def parser() -> argparse.ArgumentParser:
     _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
-    _boards(commands.add_parser("boards", help="add, list, check and remove boards behind ssh"))
-    _estimate(commands.add_parser("estimate", help="what a .tflite file would cost on an NPU"))
+    _boards(commands.add_parser("boards", help="add, list, check, calibrate and remove boards"))
+    _estimate(commands.add_parser("estimate", help="what a .tflite file would cost elsewhere"))
     _report(commands.add_parser("report", help="show a finished comparison again"))
     _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
     return top
@@ -137,13 +137,40 @@ def _boards(command: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=does)
         action.add_argument("name", metavar="NAME")
         _common(action)
+    _calibrate(actions.add_parser("calibrate", help="fit a board profile to your own measurements"))
+
+
+def _calibrate(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Profiles the models on a real board with 1 up to all threads, fits the latency model of "
+        "its profile and, where there is a power meter, the power model, and writes the profile."
+    )
+    command.add_argument("name", metavar="BOARD", help="a name, ssh://USER@HOST or local")
+    command.add_argument("models", nargs="*", metavar="MODEL.tflite")
+    command.add_argument(
+        "--from",
+        dest="records",
+        nargs="+",
+        metavar="RECORDS.json",
+        help="run nothing: fit to what edgekit profile --json printed for these models there",
+    )
+    _profiling(command, threads=None)
+    _common(command)
 
 
 def _estimate(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL.tflite")
-    command.add_argument(
-        "--npu", required=True, metavar="NPU", help="NPU profile: a name such as nepu-v1, or a file"
+    place = command.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "--npu", metavar="NPU", help="NPU profile: a name such as nepu-v1, or its TOML file"
     )
+    place.add_argument(
+        "--board",
+        action="append",
+        metavar="PROFILE",
+        help="board profile: a name such as pi4, or its TOML file; may be given more than once",
+    )
+    command.add_argument("--threads", type=int, help="on a board (default: 1)")
     _arithmetic(command)
     command.add_argument(
         "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
@@ -251,13 +278,14 @@ def _arithmetic(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _profiling(command: argparse.ArgumentParser) -> None:
+def _profiling(command: argparse.ArgumentParser, threads: int | None = 1) -> None:
     group = command.add_argument_group("profiling")
     group.add_argument("--runs", type=int, default=50, help="at least (default: %(default)s)")
     group.add_argument("--seconds", type=float, default=10.0, help="at least (default: 10)")
     group.add_argument("--warmup", type=int, default=3, help="runs dropped (default: %(default)s)")
     group.add_argument("--rounds", type=int, default=5, help="turns per file (default: 5)")
-    group.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    what = "at most (default: all cores)" if threads is None else "default: %(default)s"
+    group.add_argument("--threads", type=int, default=threads, help=what)
     group.add_argument("--runtime", choices=("auto", "litert", "tflite-runtime"), default="auto")
     group.add_argument(
         "--idle-seconds", type=float, default=2.0, help="idle baseline before (default: 2)"
