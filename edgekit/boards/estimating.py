@@ -18,7 +18,6 @@ from edgekit_device.latency import unavailable_latency
 from edgekit_device.number import Number
 from edgekit_device.record import Record
 
-_FP32_BITS = 32
 _INT8_BITS = 8
 
 # What the form leaves out: calling an operator took 0.03 µs on a fast x86_64 core, perhaps ten
@@ -96,8 +95,10 @@ def work_of(workload: Workload) -> Work:
         if layer.operator in CONVERSIONS and not layer.inputs:
             continue
         operators += 1
-        if layer.weights is not None:
-            weight_bytes += _held_bytes(layer.weights) + layer.bias_bytes
+        # A float16 file's weights are float32 once it is loaded.
+        held = layer.kernel or layer.weights
+        if held is not None:
+            weight_bytes += _bytes(held) + layer.bias_bytes
         tensors += [_bytes(tensor) for tensor in (*layer.inputs, *layer.outputs)]
         if layer.macs and _in_float(layer, workload.name):
             macs_fp32 += layer.macs
@@ -245,9 +246,10 @@ def _in_float(layer: Layer, model: str) -> bool:
     Raises:
         NpuError: it is made in another arithmetic, whose speed nobody has published.
     """
-    operands = (*layer.inputs, *((layer.weights,) if layer.weights else ()))
-    if layer.weights is not None and layer.weights.floating:
+    kernel = layer.kernel or layer.weights
+    if kernel is not None and kernel.floating:
         return True
+    operands = (*layer.inputs, *(() if kernel is None else (kernel,)))
     wide = [tensor.bits for tensor in operands if not tensor.floating and tensor.bits > _INT8_BITS]
     if wide:
         raise NpuError(
@@ -259,12 +261,6 @@ def _in_float(layer: Layer, model: str) -> bool:
 
 def _bytes(tensor: Operand) -> int:
     return tensor.elements * tensor.bits // 8
-
-
-def _held_bytes(weights: Operand) -> int:
-    """A float16 file's weights are float32 once it is loaded."""
-    bits = max(weights.bits, _FP32_BITS) if weights.floating else weights.bits
-    return weights.elements * bits // 8
 
 
 def _lacks(profile: BoardProfile, key: str) -> NpuError:

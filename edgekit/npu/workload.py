@@ -138,6 +138,7 @@ class Layer:
 
     `loops` where it is a matrix product, else `operations` of the vector unit; `refused` says why
     the operator cannot be estimated on any NPU. `zero_weights` is the share of weights that are 0.
+    `weights` are as they are stored, `kernel` as the product takes them, where both may differ.
     """
 
     node: int
@@ -146,6 +147,7 @@ class Layer:
     inputs: tuple[Operand, ...]
     outputs: tuple[Operand, ...]
     weights: Operand | None = None
+    kernel: Operand | None = None
     bias_bytes: int = 0
     zero_weights: float = 0.0
     loops: Loops | None = None
@@ -269,6 +271,7 @@ def _product(
         inputs=(_operand(graph, operator.inputs[source]),),
         outputs=produced,
         weights=_operand(graph, place),
+        kernel=_operand(graph, operator.inputs[1]),
         bias_bytes=bias,
         zero_weights=float(np.mean(kernel.data == kernel.zeros)),
         loops=_loops(operator, image.shape, kernel.shape, output.shape),

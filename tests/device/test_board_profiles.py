@@ -2,16 +2,30 @@ import platform
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgekit_device import profile_models
+from edgekit_device.board import LatencyModel, Power
+from edgekit_device.energy import energy_j, power_w
 from edgekit_device.errors import BoardProfileError
+from edgekit_device.machine import read_machine
+from edgekit_device.number import Number
 from edgekit_device.profiles import board_here, load_profile, recognise, shipped_profiles
+from edgekit_device.summary import machine_text
 
 SHIPPED = [
     entry.name.removesuffix(".toml")
     for entry in (files("edgekit_device") / "profiles" / "boards").iterdir()
 ]
+
+LATENCY = """[latency]
+macs_factor = 2.0
+traffic_factor = 0.5
+low = 0.5
+source = "someone"
+"""
 
 
 @pytest.fixture
@@ -59,7 +73,16 @@ def test_shipped_power_is_the_published_fit() -> None:
         ("Raspberry Pi 400 Rev 1.0", "pi400"),
         ("Raspberry Pi 5 Model B Rev 1.0", "pi5"),
         ("Raspberry Pi Zero 2 W Rev 1.0", "pi-zero-2w"),
+        # Without the firmware's revision, as Linux' own trees have them.
+        ("Raspberry Pi 3 Model B", "pi3b"),
+        ("Raspberry Pi 3 Model B+", "pi3b+"),
+        ("Raspberry Pi 4 Model B", "pi4"),
+        ("Raspberry Pi 400", "pi400"),
+        ("Raspberry Pi 5", "pi5"),
+        ("Raspberry Pi Zero 2 W", "pi-zero-2w"),
         ("Raspberry Pi 50 Model B", None),
+        ("Raspberry Pi 500 Rev 1.0", None),
+        ("Raspberry Pi 3 Model A Plus Rev 1.0", None),
         ("Radxa ROCK 5B", None),
     ],
 )
@@ -68,10 +91,12 @@ def test_recognises_a_board_by_its_device_tree(model: str, name: str | None) -> 
     assert (profile.name if profile else None) == name
 
 
-def device_tree(root: Path, model: bytes) -> Path:
+def device_tree(root: Path, model: bytes, compatible: bytes = b"") -> Path:
     folder = root / "proc" / "device-tree"
     folder.mkdir(parents=True)
     (folder / "model").write_bytes(model)
+    if compatible:
+        (folder / "compatible").write_bytes(compatible)
     return root
 
 
@@ -83,6 +108,85 @@ def test_reads_the_device_tree_below_the_root(
     board = board_here(None, root)
     assert board.profile is not None
     assert (board.profile.name, board.reason) == ("pi4", None)
+
+
+@pytest.mark.parametrize(
+    ("model", "compatible", "name"),
+    [
+        ("Raspberry Pi Compute Module 4 Rev 1.1", "4-compute-module\0brcm,bcm2711", "pi4"),
+        ("Raspberry Pi 3 Model A Plus Rev 1.0", "3-model-a-plus\0brcm,bcm2837", "pi3b+"),
+        ("Raspberry Pi Compute Module 3 Rev 1.0", "3-compute-module\0brcm,bcm2710", "pi3b+"),
+        ("Raspberry Pi 500 Rev 1.0", "500\0brcm,bcm2712", "pi5"),
+        ("Raspberry Pi Compute Module 5 Rev 1.0", "5-compute-module\0brcm,bcm2712", "pi5"),
+    ],
+)
+def test_an_unknown_pi_gets_the_profile_of_its_chip_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, compatible: str, name: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    root = device_tree(tmp_path, f"{model}\0".encode(), f"raspberrypi,{compatible}\0".encode())
+    board, known = board_here(None, root), load_profile(name)
+    assert board.profile is not None
+    assert board.profile.name == name
+    assert repr(model) in str(board.note)
+    assert known.description in str(board.note)
+    assert board.note in machine_text(read_machine(root, name), (), board)
+    # Measured over estimated: 1.25 times as far for the latency, 1.5 times for the power.
+    assert board.profile.latency is not None
+    assert known.latency is not None
+    assert board.profile.latency.low == pytest.approx(known.latency.low / 1.25)
+    assert board.profile.latency.high == pytest.approx(known.latency.high * 1.25)
+    second, full = Number.measured(1000.0), Number.measured(1.0)
+    wide = energy_j(board.profile.power, power_w, full, second)
+    narrow = energy_j(known.power, power_w, full, second)
+    assert wide.value == narrow.value
+    assert (wide.low, wide.high) == (
+        pytest.approx((narrow.low or 0) / 1.5),
+        pytest.approx((narrow.high or 0) * 1.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "compatible"),
+    [
+        ("Some Carrier", "maker,carrier\0brcm,bcm2711"),
+        ("linux,dummy-virt", "linux,dummy-virt"),
+        ("Raspberry Pi Zero W Rev 1.1", "raspberrypi,model-zero-w\0brcm,bcm2835"),
+        ("Raspberry Pi 9 Rev 1.0", ""),
+    ],
+)
+def test_no_other_machine_is_taken_for_a_pi_and_no_other_chip_for_a_known_one(
+    tmp_path: Path, model: str, compatible: str
+) -> None:
+    board = board_here(None, device_tree(tmp_path, model.encode(), compatible.encode()))
+    assert (board.profile, board.note) == (None, None)
+    assert repr(model) in str(board.reason)
+
+
+def test_the_note_stands_in_the_energys_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Callable[..., Path], quick: Any
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    root = device_tree(tmp_path, b"Raspberry Pi 500 Rev 1.0\0", b"brcm,bcm2712\0")
+    (record,) = profile_models([model()], quick(seconds=0.3), root=root)
+    assert record.machine.board == "pi5"
+    assert record.energy_j.how == "estimated"
+    assert "no profile for 'Raspberry Pi 500 Rev 1.0'" in str(record.energy_j.reason)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_latency_model_has_all_that_it_needs(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.latency is not None
+    assert profile.cpu.l2_bytes
+    assert profile.cpu.memory_bandwidth_bytes_per_s
+    assert profile.latency.low <= 0.63
+    assert profile.latency.high >= 2.5
+    taken_over = profile.name not in ("pi3b+", "pi4")
+    assert ("taken over" in profile.latency.source or "mean of" in profile.latency.source) is (
+        taken_over
+    )
+    assert (profile.latency.high > 2.5) is taken_over
 
 
 def test_an_unknown_board_says_how_to_give_a_profile(tmp_path: Path) -> None:
@@ -116,6 +220,17 @@ def test_a_profile_file_is_read(board_file: Callable[..., str]) -> None:
     assert [power.laboratory for power in profile.power] == [None, None]
 
 
+def test_a_profile_may_have_a_latency_model_and_power_that_knows_its_clock(
+    board_file: Callable[..., str],
+) -> None:
+    own = "full_load_w = 6.0\nclock_hz = 1e9\ncubic_w = 1.5\nlow = 0.9\nhigh = 1.2"
+    profile = load_profile(board_file("full_load_w = 6.0", own))
+    assert profile.latency is None
+    assert profile.power[0] == Power(2.0, 6.0, "laboratory A", None, 1e9, 1.5, 0.9, 1.2)
+    profile = load_profile(board_file("[[power]]", f"{LATENCY}high = 3\n[[power]]"))
+    assert profile.latency == LatencyModel(2.0, 0.5, 0.5, 3, "someone")
+
+
 def test_a_power_model_may_name_its_laboratory(board_file: Callable[..., str]) -> None:
     profile = load_profile(board_file("idle_w = 2.0", "idle_w = 2.0\nlaboratory = 'A'"))
     assert [power.laboratory for power in profile.power] == ["A", None]
@@ -138,6 +253,10 @@ def test_a_power_model_may_name_its_laboratory(board_file: Callable[..., str]) -
         ('["Test Board"]', "[3]", "device_tree_models", "list of texts"),
         ("l2_bytes = 524288", "l2_bytes = 524288\nl3 = 1", "cpu.l3", "is missing"),
         ("l2_bytes = 524288", "l2_bytes = 524288\ncolour = 'red'", "cpu.colour", "not a key"),
+        ("full_load_w = 6.0", "full_load_w = 6\ncubic_w = 1", "power[0].cubic_w", "from 0 to 0"),
+        ("full_load_w = 6.0", "full_load_w = 6\nlow = 1.1", "power[0].low", "from 0 to 1"),
+        ("[[power]]", f"{LATENCY}high = 0.9\n[[power]]", "latency.high", "from 1 to"),
+        ("[[power]]", f"{LATENCY}high = 2\nk = 3\n[[power]]", "latency.k", "not a key"),
         ("full_load_w = 6.0", "full_load_w = 1.9", "power[0].full_load_w", "from 2 to"),
         ("full_load_w = 7.0", "full_load_w = 7.0\nvolts = 5", "power[1].volts", "not a key"),
         ('source = "laboratory A"', "", "power[0].source", "is missing"),

@@ -57,6 +57,39 @@ def test_a_lone_source_gets_thirty_percent_and_says_so() -> None:
     assert "30 %" in str(energy.reason)
 
 
+def test_the_latencys_interval_is_the_energys_too() -> None:
+    latency = Number.measured(10.0, 8.0, 15.0)
+    energy = energy_j([A, B], power_w, QUARTER, latency)
+    # B at its least 8 ms, A at its most 15 ms.
+    assert energy.value == pytest.approx(0.0275)
+    assert (energy.low, energy.high) == (pytest.approx(2.5 * 0.008), pytest.approx(3 * 0.015))
+    alone = energy_j([A], power_w, QUARTER, latency)
+    assert alone.low == pytest.approx(0.7 * 3 * 0.008)
+    assert alone.high == pytest.approx(1.3 * 3 * 0.015)
+
+
+def test_power_follows_the_clock_where_the_model_knows_it() -> None:
+    # Of 4 W that full load adds at 1 GHz, 1 W grows with the clock's cube.
+    model = Power(2.0, 6.0, "own", clock_hz=1e9, cubic_w=1.0)
+    assert power_w(model, 1.0) == power_w(model, 1.0, 1e9) == pytest.approx(6.0)
+    assert power_w(model, 0.5, 2e9) == pytest.approx(2 + 0.5 * (3 * 2 + 1 * 8))
+    assert power_above_idle_w(model, 0.5, 5e8) == pytest.approx(0.5 * (3 / 2 + 1 / 8))
+    assert power_w(A, 0.5, 2e9) == power_w(A, 0.5)
+    energy = energy_j([model], power_w, Number.measured(1.0), Number.measured(1e3), 2e9)
+    assert energy.value == pytest.approx(16.0)
+
+
+def test_a_lone_laboratory_that_knows_its_error_keeps_it() -> None:
+    model = Power(2.0, 6.0, "own", low=0.9, high=1.05)
+    energy = energy_j([model], power_w, Number.measured(1.0), Number.measured(1e3))
+    assert (energy.low, energy.value, energy.high) == (
+        pytest.approx(5.4),
+        pytest.approx(6.0),
+        pytest.approx(6.3),
+    )
+    assert energy.reason == "one laboratory: own"
+
+
 def test_no_power_model_is_unavailable_not_zero() -> None:
     assert energy_j([], power_w, QUARTER, TEN_MS).how == "unavailable"
 

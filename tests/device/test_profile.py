@@ -146,14 +146,15 @@ def test_energy_is_that_of_the_profile(
     file.write_text(board_text)
     (record,) = profile_models([model()], quick(seconds=0.5, profile=str(file)))
     assert record.machine.board == "bench"
-    seconds = (record.latency_ms.p50.value or 0) / 1e3
+    p50 = record.latency_ms.p50
+    seconds, low_s, high_s = ((ms or 0) / 1e3 for ms in (p50.value, p50.low, p50.high))
     machine, own = record.machine_cpu_utilisation.value or 0, record.cpu_utilisation.value or 0
-    a, b = (2 + 4 * machine) * seconds, (1 + 6 * machine) * seconds
+    a_w, b_w = 2 + 4 * machine, 1 + 6 * machine
     assert record.energy_j.how == "estimated"
-    assert record.energy_j.value == pytest.approx((a + b) / 2)
+    assert record.energy_j.value == pytest.approx((a_w + b_w) / 2 * seconds)
     assert (record.energy_j.low, record.energy_j.high) == (
-        pytest.approx(min(a, b)),
-        pytest.approx(max(a, b)),
+        pytest.approx(min(a_w, b_w) * low_s),
+        pytest.approx(max(a_w, b_w) * high_s),
     )
     assert record.energy_above_idle_j.value == pytest.approx((4 + 6) / 2 * own * seconds)
 

@@ -13,8 +13,9 @@ from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Test modules have no package under --import-mode=importlib: without this, no ssh_server.
-sys.path.insert(0, str(Path(__file__).parent))
+# Test modules have no package under --import-mode=importlib: without this, no ssh_server, nor the
+# agent's tflite_file.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "device")]
 
 # How long an example takes says more about the machine's other users than about the code.
 settings.register_profile("front", deadline=None)
