@@ -84,7 +84,7 @@ def boards() -> dict[str, SshBoard]:
 def remember(board: SshBoard, name: str) -> SshBoard:
     """Remembers the board under the name, in place of another one of that name.
 
-    One of the same url leaves it its profile, unless the board has its own.
+    One of the same url leaves it its profile, if that is still there.
 
     Raises:
         BoardError: the name is none, or the file cannot be read or written.
@@ -93,8 +93,9 @@ def remember(board: SshBoard, name: str) -> SshBoard:
     known = boards()
     named = replace(board, name=name)
     earlier = known.get(name)
-    if named.profile is None and earlier is not None and earlier.url == named.url:
-        named = replace(named, profile=earlier.profile)
+    kept = earlier.profile if earlier is not None and earlier.url == named.url else None
+    if named.profile is None and kept is not None and Path(kept).exists():
+        named = replace(named, profile=kept)
     _write({**known, name: named})
     return named
 

@@ -67,9 +67,20 @@ def profile_on(
 
 
 def with_own_profile(board: Board, settings: ProfileSettings) -> ProfileSettings:
-    """The settings with the profile that is remembered for the board, unless they name another."""
+    """The settings with the profile that is remembered for the board, unless they name another.
+
+    Raises:
+        BoardError: the file of that profile is gone.
+    """
     own = board.profile if isinstance(board, SshBoard) else None
-    return settings if own is None or settings.profile else replace(settings, profile=own)
+    if own is None or settings.profile:
+        return settings
+    if own.endswith(".toml") and not Path(own).exists():
+        raise BoardError(
+            f"The board profile of {board}, {own}, is gone: calibrate it again (edgekit boards "
+            f"calibrate {board} --profile NAME MODEL.tflite …), or add it again."
+        )
+    return replace(settings, profile=own)
 
 
 def _estimated(record: dict[str, Any], file: Path, named: str | None) -> dict[str, Any]:

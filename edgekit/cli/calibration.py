@@ -205,9 +205,7 @@ def _lines(found: Calibration, base: BoardProfile, board: Board, file: Path) -> 
     lines += [f"Note: {note}." for note in found.notes]
     lines.append(f"Written: {file}")
     if isinstance(board, SshBoard) and board.name is not None:
-        lines.append(
-            f"From now on it is used with --board {board.name}; elsewhere: --profile {file}"
-        )
+        lines.append(f"Used from now on with --board {board.name}; elsewhere: --profile {file}")
     else:
         lines.append(f"Use it with --profile {file}")
     return lines

@@ -158,7 +158,7 @@ def write(folder: Path, made: ModelFile) -> Path:
     return file
 
 
-def test_hybrid_products_are_int8_and_weights_unpacked_on_loading_are_floats(
+def test_hybrid_products_are_int8_and_weights_unpacked_when_loaded_are_floats(
     tmp_path: Path,
 ) -> None:
     made = ModelFile()
