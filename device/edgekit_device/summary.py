@@ -20,18 +20,13 @@ def record_text(record: Record) -> str:
     if record.error is not None:
         return "\n".join([*lines, _line("error", f"({record.error.kind}) {record.error.message}")])
     warmup = ", ".join(f"{value:.3f}" for value in record.warmup_ms) or "none"
-    latency = record.latency_ms
-    tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
-    rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
-    rounds = f"{record.settings.rounds} round{'s' if record.settings.rounds > 1 else ''}"
     rows = [
         *_idle(record.idle),
         ("golden check", _golden(record.golden)),
         ("load", _number(record.load_ms, " ms")),
         ("warm-up", f"{warmup} ms"),
         *_batch(record.batch),
-        ("latency p50", f"{_number(latency.p50, ' ms')} over {rounds}"),
-        ("latency", f"min {_number(latency.min)}, {rest} ms ({record.runs:,} runs)"),
+        *_latency(record),
         ("throughput", _throughput(record)),
         ("CPU", f"{_number(record.cpu_cores)} of {record.machine.cores} cores"),
         ("memory peak", _number(record.peak_rss_bytes, " MB", 1e-6)),
@@ -75,6 +70,20 @@ def _idle(idle: Idle) -> list[tuple[str, str]]:
         text = "the machine was busy with something else before the run; close it and profile again"
         rows.append(("caution", text))
     return rows
+
+
+def _latency(record: Record) -> list[tuple[str, str]]:
+    latency = record.latency_ms
+    rounds = f"{record.settings.rounds} round{'s' if record.settings.rounds > 1 else ''}"
+    # An estimate has no rounds and no other percentile.
+    if latency.min.value is None:
+        return [("latency p50", _number(latency.p50, " ms"))]
+    tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
+    rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
+    return [
+        ("latency p50", f"{_number(latency.p50, ' ms')} over {rounds}"),
+        ("latency", f"min {_number(latency.min)}, {rest} ms ({record.runs:,} runs)"),
+    ]
 
 
 def _batch(batch: int | None) -> list[tuple[str, str]]:

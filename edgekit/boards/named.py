@@ -94,7 +94,8 @@ def remember(board: SshBoard, name: str) -> SshBoard:
     named = replace(board, name=name)
     earlier = known.get(name)
     kept = earlier.profile if earlier is not None and earlier.url == named.url else None
-    if named.profile is None and kept is not None and Path(kept).exists():
+    gone = kept is not None and kept.endswith(".toml") and not Path(kept).exists()
+    if named.profile is None and not gone:
         named = replace(named, profile=kept)
     _write({**known, name: named})
     return named

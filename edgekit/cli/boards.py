@@ -32,11 +32,11 @@ def _add(options: argparse.Namespace) -> int:
             told = greet(board)
         else:
             told = install(board, progress, offline=options.offline)
-    remember(board, options.name)
+    board = remember(board, options.name)
     if options.json:
         print(json.dumps(_facts(board, told), indent=1))
     else:
-        print(f"{options.name}: {_text(told)}")
+        print(f"{options.name}: {_text(told, board)}")
         print(f"Use it with --board {options.name}.")
     return 0
 
@@ -49,7 +49,8 @@ def _list(options: argparse.Namespace) -> int:
     width = max([len(name) for name in ("local", *found)])
     print(f"{'local':{width}}  this machine")
     for name, board in found.items():
-        print(f"{name:{width}}  {board.url}")
+        own = "" if board.profile is None else f"  (profile {board.profile})"
+        print(f"{name:{width}}  {board.url}{own}")
     if not found:
         print(f"No others yet ({boards_file()}): edgekit boards add NAME ssh://user@host")
     return 0
@@ -76,7 +77,7 @@ def _check(options: argparse.Namespace) -> int:
         facts: dict[str, Any] = {} if told is None else _facts(board, told)
         print(json.dumps({"board": board.url, "problem": problem, **facts}, indent=1))
     else:
-        print(f"{board}: {problem if told is None else f'ready. {_text(told)}'}")
+        print(f"{board}: {problem if told is None else f'ready. {_text(told, board)}'}")
     return 0 if told is not None else 1
 
 
@@ -117,16 +118,16 @@ def _facts(board: SshBoard, told: Welcome) -> dict[str, Any]:
     }
 
 
-def _text(told: Welcome) -> str:
+def _text(told: Welcome, board: SshBoard) -> str:
     names = [f"{item.runtime.name} {item.runtime.version}" for item in told.runtimes]
-    machine = told.machine
+    machine, profile = told.machine, board.profile or told.machine.board
     parts = [
         machine.model,
         f"{machine.cores} cores ({machine.architecture}), {machine.memory_bytes / 1e9:.1f} GB",
         machine.os,
         f"agent {told.agent.version} under Python {told.agent.python} with {', '.join(names)}",
         f"{told.free_bytes / 1e9:.1f} GB free",
-        f"board profile {machine.board}" if machine.board else "no board profile",
+        f"board profile {profile}" if profile else "no board profile",
     ]
     return "; ".join(parts) + "."
 

@@ -254,6 +254,10 @@ def test_a_remembered_board_uses_its_own_profile_from_then_on(
     file = boards_file().parent / "profiles/pi.toml"
     assert "Used from now on with --board pi" in capsys.readouterr().out
     assert boards()["pi"].profile == str(file)
+    assert main(["boards", "list"]) == 0
+    assert f"  (profile {file})" in capsys.readouterr().out
+    assert main(["boards", "check", "pi"]) == 0
+    assert f"; board profile {file}." in capsys.readouterr().out
     assert main(["profile", *one, "--board", "pi", "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out)
     assert record["machine"]["board"] == "bench on pi"

@@ -1,5 +1,6 @@
 """Latency and energy of a board that is not there, by its profile."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from edgekit_device.board import BoardProfile, Cpu, LatencyModel, Power
 from edgekit_device.number import Number
 from edgekit_device.profiles import load_profile, shipped_profiles
 from edgekit_device.record import Record
+from edgekit_device.summary import record_text
 
 MODELS = Path(__file__).parents[1] / "device" / "models"
 
@@ -248,6 +250,9 @@ def test_an_emulated_boards_record_is_given_estimates(real: Record) -> None:
     assert found.latency_ms.p99.how == "unavailable"
     assert "median alone" in str(found.latency_ms.p99.reason)
     assert found.instructions == given.instructions
+    said = record_text(found)
+    assert re.search(r"^ *latency p50 +[\d.]+ ms \[.*\], estimated$", said, re.M)
+    assert "p99" not in said
     assert Record.from_json(found.to_json()) == found
 
 
