@@ -17,9 +17,11 @@ import pytest
 
 from edgekit.boards import LocalBoard, ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.channel import Ended, UnreachableError
+from edgekit.boards.emulating import emulate_on
 from edgekit.boards.ssh import SshBoard, ssh_board
 from edgekit.errors import BoardError
 from edgekit.measuring import measure_all
+from edgekit.npu.target import load_target
 from edgekit.progress import Step, silent
 from edgekit.store import open_run
 
@@ -70,6 +72,15 @@ def stored(sshd: Any, folder: str) -> list[Path]:
 def clients() -> list[psutil.Process]:
     """The ssh processes that this one has started."""
     return [child for child in psutil.Process().children() if child.name() == "ssh"]
+
+
+def test_models_are_emulated_there(board: SshBoard, tmp_path: Path) -> None:
+    npu = load_target("nepu-v1", ["weight_bits=4"])
+    (done,) = emulate_on(board, [MODEL], npu)
+    assert (done.npu, done.arithmetic, done.inputs) == ("nepu-v1", npu.arithmetic, "golden")
+    assert sum(node.macs for node in done.totals) > 0
+    with pytest.raises(BoardError, match=r"cannot emulate: .*none\.tflite cannot be read"):
+        emulate_on(board, [tmp_path / "none.tflite"], npu)
 
 
 def test_models_are_measured_there_and_travel_once(sshd: Any, board: SshBoard) -> None:
