@@ -70,14 +70,19 @@ class Settings(Plan):
         _check("timeout_s", self.timeout_s, 0, whole=False)
         for core in self.affinity or ():
             _check("affinity", core, 0, whole=True)
-        if self.runtime not in RUNTIME_CHOICES:
-            choices = ", ".join(RUNTIME_CHOICES)
-            raise UsageError(f"runtime: must be one of {choices}. Received: {self.runtime!r}")
+        check_runtime(self.runtime)
 
     @property
     def plan(self) -> Plan:
         """The part that belongs into a record."""
         return Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
+
+
+def check_runtime(name: str) -> None:
+    """Raise UsageError for what names no runtime."""
+    if name not in RUNTIME_CHOICES:
+        choices = ", ".join(RUNTIME_CHOICES)
+        raise UsageError(f"runtime: must be one of {choices}. Received: {name!r}")
 
 
 def _check(name: str, value: object, least: int, *, whole: bool) -> None:

@@ -25,9 +25,6 @@ from edgekit_device.energy import energy_j, power_w
 from edgekit_device.number import Number
 from edgekit_device.record import Machine, Record
 
-WHOLE_BOARD = "board"
-"""What a meter's `scope` says if it sees the whole board, not a part such as the CPU."""
-
 _LABORATORY = "own measurement"
 
 
@@ -173,20 +170,20 @@ def _power(records: Sequence[Record], base: BoardProfile, notes: list[str]) -> P
     if not metered:
         notes.append(f"no power meter: {kept}")
         return None
-    first = metered[0].metered
-    if first is not None and WHOLE_BOARD not in first.scope.lower():
-        notes.append(f"{first.meter} sees {first.scope}, not the whole board: {kept}")
-        return None
     windows, idle = _windows(metered, notes), _idle_w(metered)
     if not windows or idle is None:
-        lacks = "window" if idle is not None else "idle power"
-        notes.append(f"no usable {lacks} of {first.meter if first else 'the meter'}: {kept}")
+        notes.append(f"the meter gave no usable {'idle power' if windows else 'window'}: {kept}")
         return None
     if idle < 0 or any(window.mean_w <= 0 for window in windows):
         raise CalibrationError(
             f"The meter reads {min(idle, *(window.mean_w for window in windows)):.3g} W, and power "
             "must be above 0; is it connected the other way round?"
         )
+    notes += dict.fromkeys(
+        f"the power model is of what {record.metered.meter} sees: {record.metered.scope}"
+        for record in metered
+        if record.metered is not None
+    )
     return fit_power(windows, idle, base.clock_hz)
 
 

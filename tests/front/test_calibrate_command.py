@@ -165,7 +165,7 @@ def test_records_that_were_kept_are_fitted_without_a_run(
     assert facts["schema"] == "edgekit.calibration/1"
     assert (facts["latency"]["models"], facts["latency"]["left_out"]) == (3, True)
     assert (facts["power"]["idle_w"], facts["power"]["linear_w"]) == (2.0, pytest.approx(4.0))
-    assert facts["notes"] == []
+    assert facts["notes"] == ["the power model is of what hwmon ina219 sees: whole board"]
     (power,) = load_profile(facts["profile"]).power
     assert (power.full_load_w, power.clock_hz) == (pytest.approx(6.0), 2e9)
     # Without the models the power alone can be fitted.

@@ -156,11 +156,11 @@ def test_what_ended_badly_is_left_out_and_said(record: Make) -> None:
     assert found.profile.power == PI4.power
 
 
-def test_a_meter_of_a_part_says_nothing_of_the_whole_board(record: Make) -> None:
-    found = calibrated([record(metered=metered(0.5, meter="rapl", scope="the CPU package"))])
-    assert found.power is None
-    said = "rapl sees the CPU package, not the whole board: the power model stays that of pi4"
-    assert said in found.notes
+def test_what_the_meter_sees_is_said_where_the_power_model_is_used(record: Make) -> None:
+    scope = "the processor package, not the rest of the machine"
+    found = calibrated([record(metered=metered(0.5, meter="RAPL", scope=scope))])
+    assert f"the power model is of what RAPL sees: {scope}" in found.notes
+    assert f"5 windows of RAPL ({scope}) on pi" in found.profile.power[0].source
 
 
 def test_a_profile_without_latency_model_gets_one_from_two_models(record: Make) -> None:
