@@ -16,14 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgekit_device.codec import decode
-from edgekit_device.errors import BoardProfileError, EdgeKitDeviceError, RuntimeMissingError
+from edgekit_device.errors import (
+    BoardProfileError,
+    EdgeKitDeviceError,
+    MeterError,
+    RuntimeMissingError,
+)
 from edgekit_device.jobs import CANCELLED, END, REQUEST, model_paths
 from edgekit_device.lifeline import die_with_parent
 from edgekit_device.messages import Done, Error, Profile, line
 from edgekit_device.profile import profile_models
 from edgekit_device.progress import Event
 
-_KINDS = {BoardProfileError: "board-profile", RuntimeMissingError: "no-runtime"}
+_KINDS = {
+    BoardProfileError: "board-profile",
+    MeterError: "no-meter",
+    RuntimeMissingError: "no-runtime",
+}
 
 
 def main(folder: Path, agent: int) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from edgekit_device.conditions import Conditions
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
+from edgekit_device.energy_windows import MeterLog, metered_energies
 from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
@@ -17,17 +17,20 @@ from edgekit_device.settings import Settings
 from edgekit_device.subject import Subject
 from edgekit_device.tally import Tally
 from edgekit_device.version import __version__
+from edgekit_device.watching import conditions
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What all models of one session share."""
+    """What all models of one session share; `no_meter` says why a meter here was not used."""
 
     settings: Settings
     machine: Machine
     board: Board
     runtime: Runtime
     idle: Idle
+    log: MeterLog | None = None
+    no_meter: str | None = None
 
 
 def agent() -> Agent:
@@ -53,8 +56,7 @@ def record(subject: Subject, around: Circumstances) -> Record:
         golden=subject.golden,
         settings=around.settings.plan,
         idle=around.idle,
-        metered=None,
-        conditions=Conditions("unknown", "the conditions were not recorded", ()),
+        conditions=conditions(subject.glances),
         **numbers,
     )
 
@@ -78,19 +80,26 @@ def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
         "machine_cpu_utilisation": machine_utilisation,
         "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
         "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
-        **_energies(around.board, machine_utilisation, own_utilisation, latency.p50),
+        **_energies(subject, around, machine_utilisation, own_utilisation, latency.p50),
         "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
     }
 
 
-def _energies(board: Board, machine: Number, own: Number, p50_ms: Number) -> dict[str, Number]:
+def _energies(
+    subject: Subject, around: Circumstances, machine: Number, own: Number, p50_ms: Number
+) -> dict[str, Any]:
+    if around.log is not None:
+        return vars(metered_energies(around.log, subject.stretches()))
+    board = around.board
     if board.profile is None:
-        unavailable = Number.unavailable(board.reason or "there is no board profile")
-        return {"energy_j": unavailable, "energy_above_idle_j": unavailable}
+        reasons = (board.reason or "there is no board profile", around.no_meter)
+        unavailable = Number.unavailable("; ".join(filter(None, reasons)))
+        return {"energy_j": unavailable, "energy_above_idle_j": unavailable, "metered": None}
     powers = board.profile.power
     return {
+        "metered": None,
         "energy_j": energy_j(powers, power_w, machine, p50_ms),
         "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms),
     }
@@ -114,6 +123,7 @@ def _no_numbers(failure: Failure) -> dict[str, Any]:
     return {
         **dict.fromkeys(names, unavailable),
         "latency_ms": unavailable_latency(reason),
+        "metered": None,
         "warmup_ms": (),
         "runs": 0,
         "samples": (),
