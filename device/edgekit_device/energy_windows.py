@@ -168,10 +168,10 @@ def _mean_w(trace: Trace, stretch: Stretch) -> float | str:
             f"{LARGEST_GAP:.0%} are allowed"
         )
     mean_w = inside.mean_w()
-    if mean_w is None or mean_w <= 0:
-        return (
-            f"its mean power is {mean_w} W, and it must be above 0: is the meter wired backwards?"
-        )
+    if mean_w is None:
+        return "its readings are all of one moment"
+    if mean_w <= 0:
+        return f"its mean power is {mean_w:.3g} W, not above 0: is the meter wired backwards?"
     drift = _drift(trace, stretch, mean_w)
     if abs(drift) > LARGEST_DRIFT:
         return (

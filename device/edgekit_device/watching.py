@@ -141,7 +141,7 @@ def conditions_text(moment: Moment) -> str:
 
 
 def _cpu_zone(root: Path) -> Path | None:
-    found = {}
+    found: dict[str, Path] = {}
     for file in sorted((root / _THERMAL).glob("thermal_zone*/type")):
         found.setdefault(_text(file), file.with_name("temp"))
     named = [zone for zone in found if zone in _ZONES or zone.startswith("cpu")]

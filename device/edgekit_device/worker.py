@@ -130,7 +130,12 @@ class Worker:
                 self._stretch(ask["runs"], int(ask["seconds"] * 1e9), set_next)
                 for _ in range(ask["parts"])
             ]
-        return Shares(tuple(Share(Tally.of(seen), *rest) for seen, *rest in raw))
+        return Shares(
+            tuple(
+                Share(Tally.of(seen), cpu_ns, wall_ns, peak, begin_s)
+                for seen, cpu_ns, wall_ns, peak, begin_s in raw
+            )
+        )
 
     def _stretch(
         self, runs: int, least_ns: int, set_next: Callable[[], None] | None

@@ -44,7 +44,7 @@ def line_w(text: str) -> float | None:
 
 
 def product_w(watts: float | None, volts: float | None, amperes: float | None) -> float | None:
-    """Give the watts, or the product of the other two; None where a part or its sense is missing."""
+    """Give the watts, or the product of the other two; None where one is missing."""
     if watts is None and volts is not None and amperes is not None:
         watts = volts * amperes
     return watts if watts is not None and math.isfinite(watts) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgekit_device.errors import MeterError
@@ -39,11 +40,9 @@ def hwmon_sensors(root: Path) -> list[Sensor]:
             folder / f"{channel}_input" for channel in ("power1", "in1", "curr1")
         )
         if power.exists():
-            found.append(_sensor(folder, lambda file=power: _value(file) * 1e-6))
+            found.append(_sensor(folder, partial(_scaled, power, 1e-6)))
         elif volts.exists() and amperes.exists():
-            found.append(
-                _sensor(folder, lambda v=volts, a=amperes: _value(v) * 1e-3 * _value(a) * 1e-3)
-            )
+            found.append(_sensor(folder, partial(_product_w, (volts, 1e-3), (amperes, 1e-3))))
     return found
 
 
@@ -51,13 +50,16 @@ def iio_sensors(root: Path) -> list[Sensor]:
     """Find the INA sensors of IIO, whose raw x scale are mW, mV and mA."""
     found = []
     for folder in _folders(root / IIO, "iio:device*"):
-        power, volts, amperes = (
-            _channel(folder, kind) for kind in ("power", "voltage1", "current")
-        )
+        try:
+            power, volts, amperes = (
+                _channel(folder, kind) for kind in ("power", "voltage1", "current")
+            )
+        except (OSError, ValueError):
+            continue
         if power is not None:
-            found.append(_sensor(folder, lambda p=power: p() * 1e-3))
+            found.append(_sensor(folder, partial(_scaled, *power)))
         elif volts is not None and amperes is not None:
-            found.append(_sensor(folder, lambda v=volts, a=amperes: v() * 1e-3 * a() * 1e-3))
+            found.append(_sensor(folder, partial(_product_w, volts, amperes)))
     return found
 
 
@@ -110,16 +112,21 @@ def _sensor(folder: Path, watts: Callable[[], float]) -> Sensor:
     return Sensor(_text(folder / "name"), place, watts)
 
 
-def _channel(folder: Path, kind: str) -> Callable[[], float] | None:
+def _channel(folder: Path, kind: str) -> tuple[Path, float] | None:
+    """Give a channel's raw file and what one step of it is worth in W, V or A."""
     for raw in sorted(folder.glob(f"in_{kind}*_raw")):
         scale = raw.with_name(raw.name.removesuffix("raw") + "scale")
         if scale.exists():
-            return lambda: _value(raw) * _value(scale)
+            return raw, float(_text(scale)) * 1e-3
     return None
 
 
-def _value(file: Path) -> float:
-    return float(_text(file))
+def _product_w(volts: tuple[Path, float], amperes: tuple[Path, float]) -> float:
+    return _scaled(*volts) * _scaled(*amperes)
+
+
+def _scaled(file: Path, scale: float) -> float:
+    return float(_text(file)) * scale
 
 
 def _text(file: Path) -> str:
