@@ -64,7 +64,7 @@ def test_every_kind_of_error_is_on_the_page() -> None:
     for name in ("serve", "jobs", "depot", "lines", "messages", "job"):
         source = (SOURCES / f"{name}.py").read_text()
         kinds |= set(re.findall(r'(?:RequestError|Error)\(\s*"([a-z-]+)"', source))
-        kinds |= set(re.findall(r'"(disk-full|disk|board-profile|no-runtime)"', source))
+        kinds |= set(re.findall(r'"(disk-full|disk|board-profile|no-runtime|no-meter)"', source))
     assert len(kinds) > 15
     table = PAGE.read_text().rpartition("| kind |")[2]
     assert kinds == set(
