@@ -11,11 +11,12 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any, TextIO
@@ -241,12 +242,23 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
+def _die_alone() -> None:
+    """Let a model that breaks this process leave no core file, and take nobody's memory along.
+
+    Where memory runs out, the kernel is to end this process and not the agent.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def main() -> None:
     """Keep the protocol's channels for ourselves, then serve.
 
     The runtimes print to file descriptor 1 from C++: it must not be the protocol's.
     """
     die_with_parent()
+    _die_alone()
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
