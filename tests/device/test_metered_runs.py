@@ -59,6 +59,7 @@ def check_known_joules(record: Record) -> None:
         assert window.seconds / window.runs * 1e3 >= (record.latency_ms.min.value or 0)
         assert window.seconds >= 10
         assert window.runs >= 10
+        assert 0 < (window.cpu_utilisation or 0) <= 1
     assert Record.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
 
 

@@ -72,8 +72,9 @@ def sensor_meter(kind: str, found: list[Sensor], named: str | None) -> Polled:
     where = f"/{HWMON if kind == 'hwmon' else IIO}"
     if not found:
         raise MeterError(
-            f"meter {kind}: there is no INA current sensor under {where}: load its driver (on a "
-            "Raspberry Pi dtoverlay=i2c-sensor,ina219), or name another meter"
+            f"meter {kind}: there is no INA current sensor under {where}: have the kernel know "
+            "it (echo ina219 0x40 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device), or name "
+            "another meter"
         )
     there = ", ".join(map(str, found))
     fitting = [one for one in found if named in (None, one.chip, one.place)]
