@@ -120,7 +120,8 @@ def metered_energies(log: MeterLog, stretches: Sequence[Stretch]) -> Energies:
     if len(good) < LEAST_GOOD:
         needed = f"{LEAST_GOOD} good windows of {WINDOWS} are needed for the energy"
         few = f"{len(good)} of {len(stretches)} energy windows of {log.meter} are good"
-        why = "; ".join([f"{few}, {needed}", *dict.fromkeys(bad), *log.remarks])
+        way_out = "--meter model estimates it instead"
+        why = "; ".join([f"{few}, {needed}", *bad, *log.remarks, way_out])
         energy_j = above_j = Number.unavailable(why)
     else:
         energy_j = _energy_j(good, log)

@@ -147,12 +147,15 @@ class Subject:
 
 def _stretch(share: Share, glances: Sequence[Glance]) -> Stretch:
     begin_s, seconds = share.begin_s, share.wall_ns / 1e9
-    inside = [one for one in glances if begin_s <= one.cpu[0] <= begin_s + seconds]
+    since = [one for one in glances if begin_s <= one.cpu[0]]
+    inside = [one for one in since if one.cpu[0] <= begin_s + seconds]
     busy = Busy()
     if inside:
         busy.add(inside[0].cpu, inside[-1].cpu)
     clocks_hz = [one.moment.clock_hz for one in inside if one.moment.clock_hz is not None]
-    held = dict.fromkeys(name for one in inside for name in one.moment.throttled or ())
+    # The first look after the end tells of the last moments before it.
+    looks = since[: len(inside) + 1]
+    held = dict.fromkeys(name for one in looks for name in one.moment.throttled or ())
     return Stretch(
         start_s=begin_s,
         seconds=seconds,

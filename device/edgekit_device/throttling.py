@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-FIRMWARE = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
+# The folder is called soc:firmware, or on a Pi 5 soc@107c000000:firmware.
+FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 
 # Bits of get_throttled (Raspberry Pi documentation, vcgencmd); 16 bits higher: since the start.
 NAMES = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
@@ -33,10 +34,12 @@ def held_since_start(value: int) -> tuple[str, ...]:
 
 def read_flags(root: Path) -> int | None:
     """Ask the firmware, by its file or else by vcgencmd; None on other machines."""
-    try:
-        return flags((root / FIRMWARE).read_text(encoding="ascii", errors="replace"))
-    except OSError:
-        command = shutil.which("vcgencmd")
+    for file in root.glob(FIRMWARE):
+        try:
+            return flags(file.read_text(encoding="ascii", errors="replace"))
+        except OSError:
+            break
+    command = shutil.which("vcgencmd")
     if command is None:
         return None
     try:

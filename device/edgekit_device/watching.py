@@ -47,6 +47,12 @@ class Watch:
         self._flags = read_flags(root)
         self._counted = _sum(self._counts)
 
+    def begin(self, zero_s: float) -> Glance:
+        """Look once, without what happened before this moment."""
+        self._flags = None if self._flags is None else read_flags(self._root)
+        self._counted = _sum(self._counts)
+        return self.glance(zero_s)
+
     def glance(self, zero_s: float) -> Glance:
         """Look once; times are `time.monotonic()` less `zero_s`."""
         moment = Moment(
@@ -94,7 +100,7 @@ class Watch:
 @contextmanager
 def watched(watch: Watch, zero_s: float, into: list[Glance]) -> Iterator[None]:
     """Append a glance before and after the block, and one a second while it runs."""
-    into.append(watch.glance(zero_s))
+    into.append(watch.begin(zero_s))
     stop = threading.Event()
 
     def look() -> None:

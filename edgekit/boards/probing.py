@@ -24,7 +24,7 @@ echo "edgekit:home=$HOME"
 mkdir -p "$HOME/.local/share/edgekit" 2>/dev/null
 [ -w "$HOME/.local/share/edgekit" ] && echo "edgekit:writable=yes"
 echo "edgekit:disk=$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
-firmware=/sys/devices/platform/soc/soc:firmware/get_throttled
+firmware='/sys/devices/platform/soc*/soc*:firmware/get_throttled'
 held=$(cat $firmware 2>/dev/null || vcgencmd get_throttled 2>/dev/null </dev/null)
 echo "edgekit:throttled=$held"
 ldd --version 2>&1 | grep -qi musl && echo "edgekit:libc=musl"

@@ -14,10 +14,11 @@ from edgekit_device import Settings, profile_models
 from edgekit_device.conditions import Conditions
 from edgekit_device.progress import Event
 from edgekit_device.summary import record_text
-from edgekit_device.throttling import FIRMWARE, flags, held_now, held_since_start
+from edgekit_device.throttling import flags, held_now, held_since_start
 from edgekit_device.watching import Watch, conditions, conditions_text
 
 SYSFS = Path(__file__).parent / "sysfs"
+FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 @pytest.fixture
@@ -101,6 +102,23 @@ def test_what_happened_between_two_looks_is_seen(pi: Path) -> None:
     assert conditions([first, third]).throttled == "no"
 
 
+def test_what_happened_before_a_model_began_is_not_its_own(pi: Path) -> None:
+    watch = Watch(pi)
+    (pi / FIRMWARE).write_text("40000\n")
+    assert watch.begin(0.0).moment.throttled == ()
+    (pi / FIRMWARE).write_text("60002\n")
+    assert watch.begin(0.0).moment.throttled == ("frequency capped",)
+
+
+def test_a_pi_5_calls_its_firmware_otherwise(pi: Path) -> None:
+    soc = pi / "sys/devices/platform/soc"
+    (soc / "soc:firmware").rename(soc / "soc@107c000000:firmware")
+    soc.rename(pi / "sys/devices/platform/soc@107c000000")
+    file = pi / "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
+    file.write_text("4\n")
+    assert Watch(pi).glance(0.0).moment.throttled == ("throttled",)
+
+
 def test_a_hot_workstation_is_throttled(tmp_path: Path) -> None:
     root = Path(shutil.copytree(SYSFS / "workstation", tmp_path / "root", symlinks=True))
     watch = Watch(root)
@@ -113,7 +131,7 @@ def test_a_hot_workstation_is_throttled(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_any_more_are_not_told(pi: Path) -> None:
     watch = Watch(pi)
-    for file in ("sys/class/thermal/thermal_zone0/temp", str(FIRMWARE)):
+    for file in ("sys/class/thermal/thermal_zone0/temp", FIRMWARE):
         (pi / file).write_text("nonsense\n")
     shutil.rmtree(pi / "sys/devices/system/cpu/cpufreq")
     moment = watch.glance(0.0).moment

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +12,24 @@ from hypothesis import strategies as st
 from edgekit_device import Settings
 from edgekit_device.codec import encode
 from edgekit_device.energy_windows import (
+    DRIFT,
+    LARGEST_DRIFT,
+    LARGEST_GAP,
+    LEAST_GOOD,
     LEAST_READINGS,
+    LEAST_RUNS,
+    LEAST_SECONDS,
     Energies,
     MeterLog,
     Stretch,
     lengthened,
     metered_energies,
 )
+from edgekit_device.energy_windows import (
+    WINDOWS as FEWEST,
+)
 from edgekit_device.meters.meter import Reading
+from edgekit_device.meters.named import FORMS
 from edgekit_device.meters.trace import Trace
 
 BEFORE, AFTER = Stretch(0.0, 10.0), Stretch(100.0, 10.0)
@@ -221,3 +232,15 @@ def test_every_lengthened_plan_has_windows_that_count(
     assert int(plan.seconds_per_round * 1e9) >= 10 * 10**9
     assert plan.runs_per_round >= 10
     assert plan.rounds >= 5
+
+
+def test_the_page_on_meters_knows_the_bounds_and_the_names() -> None:
+    page = (Path(__file__).parents[2] / "docs/power-meters.md").read_text()
+    for kind in ("auto", "model", "hwmon", "iio", "pmic", "rapl", "csv:FILE", "serial:DEVICE"):
+        assert f"| `{kind}" in page
+        assert kind in FORMS
+    assert f"| under {LEAST_SECONDS:g} s or {LEAST_RUNS} inferences |" in page
+    assert f"| under {LEAST_READINGS} in a window" in page
+    assert (LARGEST_GAP, LEAST_GOOD, FEWEST) == (0.1, 3, 5)
+    assert f"| above {DRIFT:.0%}".replace("%", " %") in page
+    assert f"| above {LARGEST_DRIFT:.0%}".replace("%", " %") in page

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgekit_device.errors import ModelError
@@ -49,6 +50,9 @@ def test_a_worker_answers_in_order_and_ends_with_its_input(
         assert share.tally.runs == 3
         assert 0 < share.tally.total_ns <= share.wall_ns
         pid = session.pid
+        # It leaves no core file, and where memory runs out the agent is not the one to go.
+        assert psutil.Process(pid).rlimit(psutil.RLIMIT_CORE)[0] == 0
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edgekit_device.errors import MeterError
-from edgekit_device.meters.meter import WHOLE_BOARD, Reading
+from edgekit_device.meters.meter import WIRED_INTO, Reading
 from edgekit_device.meters.quantities import number, product_w, quantity
 
 _POLL_S = 0.05
@@ -81,7 +81,7 @@ class CsvFile:
     """
 
     counts = False
-    scope = WHOLE_BOARD
+    scope = WIRED_INTO
 
     def __init__(self, path: str, offset_s: float | None) -> None:
         """Open the file and understand its first line.

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 from edgekit_device.errors import MeterError
 
-WHOLE_BOARD = "the supply that the sensor is wired into"
-"""The scope of a sensor whose wiring is not known to the agent."""
+WIRED_INTO = "the supply that the meter is wired into"
+"""The scope of a meter whose wiring is not known to the agent."""
 
 # A sensor on a bus may fail to answer now and then; one that fails this often in a row is gone.
 _MOST_FAILURES = 10

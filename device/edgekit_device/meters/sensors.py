@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from edgekit_device.errors import MeterError
-from edgekit_device.meters.meter import WHOLE_BOARD, Polled
+from edgekit_device.meters.meter import WIRED_INTO, Polled
 
 HWMON, IIO = "sys/class/hwmon", "sys/bus/iio/devices"
 
@@ -89,7 +89,7 @@ def sensor_meter(kind: str, found: list[Sensor], named: str | None) -> Polled:
         sensor.watts()
     except (OSError, ValueError) as error:
         raise MeterError(f"meter {kind}: {sensor} cannot be read: {error}") from error
-    return Polled(f"{kind} {sensor}", WHOLE_BOARD, _INTERVAL_S, sensor.watts)
+    return Polled(f"{kind} {sensor}", WIRED_INTO, _INTERVAL_S, sensor.watts)
 
 
 def _folders(parent: Path, pattern: str) -> list[Path]:

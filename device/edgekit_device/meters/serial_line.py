@@ -8,7 +8,7 @@ import termios
 import time
 
 from edgekit_device.errors import MeterError
-from edgekit_device.meters.meter import WHOLE_BOARD, Reading
+from edgekit_device.meters.meter import WIRED_INTO, Reading
 from edgekit_device.meters.quantities import line_w
 
 DEFAULT_BAUD = 115200
@@ -21,7 +21,7 @@ class SerialLine:
     """The lines that come from now on: watts, or volts and amperes, with or without units."""
 
     counts = False
-    scope = WHOLE_BOARD
+    scope = WIRED_INTO
 
     def __init__(self, device: str, baud: int | None) -> None:
         """Open the device at this speed, eight bits, no parity, one stop bit.
