@@ -17,7 +17,7 @@ import psutil
 import results
 
 import edgekit_device
-from edgekit_device.messages import PIECE_BYTES
+from edgekit_device.messages import PIECE_BYTES, PROTOCOL
 
 _STARTS = 10
 _FILE_BYTES = 64 * 10**6
@@ -64,7 +64,7 @@ class _Agent:
     def __init__(self, store: str) -> None:
         command = [sys.executable, "-m", "edgekit_device", "serve", "--store", store]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.ask({"type": "hello", "protocol": 1})
+        self.ask({"type": "hello", "protocol": PROTOCOL})
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         if self.process.stdin is None or self.process.stdout is None:

@@ -43,7 +43,7 @@ def advise(
         *_unfinished(rows, stages, epochs, tuning_epochs, command),
         *_no_faster(rows, command, runtimes),
         *_missing(rows, command),
-        *_energy(rows),
+        *_energy(rows, command),
     )
     return tuple(dict.fromkeys(found))
 
@@ -218,15 +218,15 @@ def _missing(rows: Sequence[Row], command: str) -> list[Advice]:
     ]
 
 
-def _energy(rows: Sequence[Row]) -> list[Advice]:
+def _energy(rows: Sequence[Row], command: str) -> list[Advice]:
     reasons = [row.energy_j.reason for row in rows if row.error is None and not row.energy_j.value]
-    if not reasons:
+    if not reasons or any(row.energy_j.value for row in rows):
         return []
     return [
         Advice(
-            f"No energy: {reasons[0]}. On the board itself the agent knows its power model: "
-            "install it there and profile the files.",
-            "edgekit-agent profile FILE.tflite",
+            f"No energy: {reasons[0]}. A board of your own is compared after edgekit boards add "
+            "NAME ssh://USER@HOST; without one, an emulated board gives an estimate.",
+            f"{command} --board qemu:pi4",
         )
     ]
 

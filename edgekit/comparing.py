@@ -23,7 +23,14 @@ from edgekit.optimization import calibration_samples, carry_out, load_data_for, 
 from edgekit.progress import FOUND, Listener, Step, silent
 from edgekit.report import read_comparison
 from edgekit.report.serialise import comparison_to_json
-from edgekit.rows import all_layers, all_stages, make_notes, make_rows, runtimes
+from edgekit.rows import (
+    all_layers,
+    all_stages,
+    emulated_boards,
+    make_notes,
+    make_rows,
+    runtimes,
+)
 from edgekit.stages import Parent, versions
 from edgekit.store import open_run
 from edgekit_converters.recipe import SHORT_NAMES
@@ -129,7 +136,7 @@ def compare(
                     training.tuning_epochs,
                 ),
                 notes=(
-                    *make_notes(data, done, [str(npu) for npu in npus]),
+                    *make_notes(data, done, [str(npu) for npu in npus], emulated_boards(records)),
                     *(f"{_capital(text)}." for text in found),
                 ),
                 cautions=cautions(rows, stages, data),

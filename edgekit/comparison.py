@@ -26,6 +26,7 @@ COLUMNS: dict[str, str] = {
 
 
 _NOT_PACKED = Number.unavailable("not recorded")
+_NOT_EMULATED = Number.unavailable("instructions are counted on emulated boards")
 _NOT_COMPARED = Number.unavailable("not compared with base")
 
 
@@ -36,7 +37,8 @@ class Row:
     `accuracy_change` is accuracy less the base's, with the 95 % interval of a paired comparison.
     `same_as` names the recipe of an earlier row whose file (`sha256`) is the very same: the two
     differ by noise alone. `stages` names the trained stages behind it by their `Stage.recipe`, in
-    order; `proof` is what stands in its file.
+    order; `proof` is what stands in its file. `instructions` are those of one inference, counted on
+    an emulated board; `throttled` says what held the board's clock down, where anything did.
     """
 
     recipe: str
@@ -58,6 +60,8 @@ class Row:
     zstd_bytes: Number = _NOT_PACKED
     stages: tuple[str, ...] = ()
     proof: FileProof | None = None
+    instructions: Number = _NOT_EMULATED
+    throttled: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,19 @@ def runtimes(records: list[dict[str, Any]]) -> dict[str, str]:
     return {item["board"]: item["record"]["runtime"]["name"] for item in known}
 
 
+def emulated_boards(records: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The boards whose records say that they are emulated."""
+    found = (item for item in records if (item["record"].get("machine") or {}).get("emulator"))
+    return tuple(dict.fromkeys(str(item["board"]) for item in found))
+
+
 def make_notes(
-    data: Dataset, results: Sequence[Optimized], npus: Sequence[str] = ()
+    data: Dataset,
+    results: Sequence[Optimized],
+    npus: Sequence[str] = (),
+    emulated: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """How the numbers are to be read; `npus` are the emulated ones' names."""
+    """How the numbers are to be read; `npus` and `emulated` boards by their names."""
     passes = [step for result in results for step in parse_recipe(result.recipe).passes]
     return (
         f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
@@ -66,6 +75,7 @@ def make_notes(
         f"The {len(results)} files ran in turns in the same rounds, so that drift of the machine "
         "meets all; the latency's interval is the range of the medians of those rounds.",
         *_npu_notes(npus),
+        *_emulation_notes(emulated),
         "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
         "into convolutions.",
     )
@@ -78,6 +88,16 @@ def _npu_notes(npus: Sequence[str]) -> list[str]:
         f"Rows of {' and '.join(npus)}: accuracy is that of the test samples in the NPU's "
         "arithmetic, emulated; time and energy come from a model of the NPU, whose error is the "
         "interval and much the same for all recipes. An NPU that skips zeros gains from pruning."
+    ]
+
+
+def _emulation_notes(boards: Sequence[str]) -> list[str]:
+    if not boards:
+        return []
+    return [
+        f"Rows of {' and '.join(boards)}: the board is emulated. The instructions of one inference "
+        "are counted, the same at every run; latency and energy are estimated from published "
+        "figures of such boards (docs/board-estimates.md), and nothing there is measured."
     ]
 
 
@@ -123,6 +143,8 @@ def _row(
         peak_rss_bytes=_number(record, "peak_rss_bytes"),
         energy_j=_number(record, "energy_j"),
         error=error,
+        instructions=_number(record, "instructions"),
+        throttled=_throttled(record),
     )
 
 
@@ -187,6 +209,14 @@ def _number(record: dict[str, Any], *keys: str) -> Number:
     for key in keys:
         value = (value or {}).get(key)
     return Number.from_json(value) if value else Number.unavailable("the board gave no record")
+
+
+def _throttled(record: Mapping[str, Any]) -> str:
+    """What held the clock down while a model ran; empty where nothing is known to have."""
+    conditions = record.get("conditions") or {}
+    if conditions.get("throttled") != "yes":
+        return ""
+    return str(conditions.get("reason") or "the board says no more")
 
 
 def _marked_twins(rows: list[Row]) -> list[Row]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from edgekit_device.errors import ArithmeticSettingError
@@ -141,6 +142,11 @@ def known_multiplier(name: object) -> bool:
     if truncated is not None:
         return int(truncated) <= 14
     return drum is None or 2 <= int(drum) <= 8
+
+
+def table_file(multiplier: str) -> Path | None:
+    """Give the file of a multiplier that is a table of products."""
+    return Path(multiplier[6:-1]) if multiplier.startswith("table(") else None
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,14 @@ def emulate(
     *,
     require_claims: bool = False,
     progress: Progress = silent,
+    on_events: Callable[[Sequence[Event]], None] | None = None,
 ) -> tuple[Emulation, list[npt.NDArray[Any]]]:
     """Run a file in an NPU's arithmetic; gives the outputs, one array [inferences, …] for each.
 
     `inputs` hold one array [inferences, *shape] for each input, in the file's order and type;
     without them the golden file's samples are taken, or one random sample where there is none.
-    `require_claims`: a file of which the NPU takes nothing is an error.
+    `require_claims`: a file of which the NPU takes nothing is an error. `on_events` gets what every
+    node did in every inference, in order, some inferences at a time.
 
     Raises:
         ModelError: the file cannot be read, or the inputs do not fit it.
@@ -124,7 +126,10 @@ def emulate(
             answer.append(interpreter.get_tensor(detail["index"]))
         nepu.next_inference()
         if index % _AT_ONCE == _AT_ONCE - 1 or index == count - 1:
-            _add(totals, nepu.take_events())
+            events = nepu.take_events()
+            _add(totals, events)
+            if on_events is not None:
+                on_events(events)
             progress(Progressed("emulate", path.name, index + 1, count))
     coverage = nepu.coverage()
     done = Emulation(

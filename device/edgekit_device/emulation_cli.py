@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit_device.arithmetic import Arithmetic, changed
+from edgekit_device.delegate import Event
 from edgekit_device.emulation import Emulation, emulate
 from edgekit_device.errors import UsageError
 from edgekit_device.npus import npu_data
@@ -45,6 +47,11 @@ def add_emulate(
     command.add_argument("--inputs", metavar="FILE.npz", help="what to run it on")
     command.add_argument("--outputs", metavar="FILE.npz", help="where its answers are written")
     command.add_argument(
+        "--events",
+        metavar="FILE.jsonl",
+        help="where every node's counts in every inference are written, one JSON object a line",
+    )
+    command.add_argument(
         "--require-claims",
         action="store_true",
         help="a file of which the NPU takes nothing is an error",
@@ -65,15 +72,17 @@ def run_emulate(options: argparse.Namespace, progress: dict[str, Progress]) -> i
     )
     runtime = choose(options.runtime, installed())
     inputs = read_arrays(Path(options.inputs)) if options.inputs else None
-    done, outputs = emulate(
-        Path(options.model),
-        str(data.get("name", file)),
-        arithmetic,
-        runtime,
-        inputs,
-        require_claims=options.require_claims,
-        progress=progress[options.progress],
-    )
+    with _events_into(options.events) as on_events:
+        done, outputs = emulate(
+            Path(options.model),
+            str(data.get("name", file)),
+            arithmetic,
+            runtime,
+            inputs,
+            require_claims=options.require_claims,
+            progress=progress[options.progress],
+            on_events=on_events,
+        )
     if options.outputs:
         _write_arrays(Path(options.outputs), outputs)
     print(json.dumps(done.to_json(), allow_nan=False) if options.json else emulation_text(done))
@@ -96,12 +105,33 @@ def read_arrays(path: Path) -> list[npt.NDArray[Any]]:
         ) from error
 
 
+@contextmanager
+def _events_into(path: str | None) -> Iterator[Callable[[Sequence[Event]], None] | None]:
+    if path is None:
+        yield None
+        return
+    with _written("--events", path):
+        Path(path).write_text("", encoding="utf-8")
+
+    def write(events: Sequence[Event]) -> None:
+        with _written("--events", path), Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(event.to_json())}\n" for event in events)
+
+    yield write
+
+
+@contextmanager
+def _written(option: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror}") from error
+
+
 def _write_arrays(path: Path, outputs: Sequence[npt.NDArray[Any]]) -> None:
     arrays: dict[str, Any] = {f"output_{index}": array for index, array in enumerate(outputs)}
-    try:
+    with _written("--outputs", str(path)):
         np.savez(path, **arrays)
-    except OSError as error:
-        raise UsageError(f"--outputs {path} cannot be written: {error}") from error
 
 
 def emulation_text(done: Emulation) -> str:

@@ -14,24 +14,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from edgekit_device.codec import decode
+from edgekit_device.emulation import emulate
 from edgekit_device.errors import (
     BoardProfileError,
+    DelegateUnavailableError,
     EdgeKitDeviceError,
     MeterError,
     RuntimeMissingError,
 )
 from edgekit_device.jobs import CANCELLED, END, REQUEST, model_paths
 from edgekit_device.lifeline import die_with_parent
-from edgekit_device.messages import Done, Error, Profile, line
+from edgekit_device.messages import Done, Emulate, Error, Job, Profile, line, read_request
 from edgekit_device.profile import profile_models
 from edgekit_device.progress import Event
+from edgekit_device.runtime import choose, installed
 
 _KINDS = {
     BoardProfileError: "board-profile",
     MeterError: "no-meter",
     RuntimeMissingError: "no-runtime",
+    DelegateUnavailableError: "no-delegate",
 }
 
 
@@ -43,11 +47,12 @@ def main(folder: Path, agent: int) -> int:
     # What a library prints is not progress.
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    request = decode(Profile, json.loads((folder / REQUEST).read_bytes()), REQUEST)
+    request = read_request((folder / REQUEST).read_bytes())
+    if not isinstance(request, Profile | Emulate):
+        raise RuntimeError(f"{type(request).__name__} is no job")
     try:
         with _machine_alone(folder.parents[1]):
-            records = profile_models(model_paths(folder, request), request.settings, progress=_tell)
-        end = line(Done(request.job, tuple(record.to_json() for record in records)))
+            end = line(Done(request.job, _carry_out(folder, request)))
     except EdgeKitDeviceError as error:
         kind = _KINDS.get(type(error), "bad-request")
         end = line(Error(kind, str(error), request.job, ended=True))
@@ -55,6 +60,18 @@ def main(folder: Path, agent: int) -> int:
         end = line(Error("cancelled", "the job was cancelled", request.job, ended=True))
     _keep(folder, end)
     return 0
+
+
+def _carry_out(folder: Path, request: Job) -> tuple[dict[str, Any], ...]:
+    paths = model_paths(folder, request)
+    if isinstance(request, Profile):
+        records = profile_models(paths, request.settings, progress=_tell)
+        return tuple(record.to_json() for record in records)
+    runtime = choose(request.runtime, installed())
+    done = [
+        emulate(path, request.npu, request.arithmetic, runtime, progress=_tell)[0] for path in paths
+    ]
+    return tuple(one.to_json() for one in done)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -16,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from edgekit_device.codec import encode
+from edgekit_device.arithmetic import table_file
 from edgekit_device.depot import Depot, refused_by_the_disk
 from edgekit_device.errors import RequestError
-from edgekit_device.messages import NamedFile, Profile
+from edgekit_device.messages import Job, NamedFile, Profile, line
 
 END, REQUEST, WORDS = "end.json", "request.json", "words"
 """The files of a job: the message that ends it, what it was asked, and its standard error."""
@@ -44,7 +43,7 @@ class Jobs:
         """Know the folder; it is made with the first job."""
         self._folder = folder
 
-    def start(self, request: Profile, depot: Depot) -> subprocess.Popen[bytes]:
+    def start(self, request: Job, depot: Depot) -> subprocess.Popen[bytes]:
         """Begin a job in a process of its own, whose standard output tells its progress.
 
         Raises:
@@ -67,8 +66,7 @@ class Jobs:
             with refused_by_the_disk(self._folder):
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                settings = _furnish(folder, request, depot)
-                (folder / REQUEST).write_text(json.dumps(settings, allow_nan=False))
+                (folder / REQUEST).write_bytes(line(_furnish(folder, request, depot)))
             return _run(folder, lock)
         except RequestError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -152,19 +150,30 @@ def unknown_job(job: str) -> RequestError:
     )
 
 
-def model_paths(folder: Path, request: Profile) -> list[Path]:
+def model_paths(folder: Path, request: Job) -> list[Path]:
     """Give where a job's models lie: each in a folder of its own, since names may be the same."""
     return [folder / str(index) / model.file.name for index, model in enumerate(request.models)]
 
 
-def _furnish(folder: Path, request: Profile, depot: Depot) -> object:
+def _furnish(folder: Path, request: Job, depot: Depot) -> Job:
+    """Put the files where the job finds them; gives the request with their paths."""
     for path, model in zip(model_paths(folder, request), request.models, strict=True):
         _place(path.parent, (model.file, *model.beside), depot)
-    if request.board_profile is not None:
+    if isinstance(request, Profile):
+        if request.board_profile is None:
+            return request
         _place(folder / "board", [request.board_profile], depot)
         board = str(folder / "board" / request.board_profile.name)
-        request = replace(request, settings=replace(request.settings, profile=board))
-    return encode(request)
+        return replace(request, settings=replace(request.settings, profile=board))
+    if request.table is None:
+        if table_file(request.arithmetic.multiplier) is not None:
+            raise RequestError(
+                "bad-request", "emulate.table: the file of the multiplier's table is needed"
+            )
+        return request
+    _place(folder / "npu", [request.table], depot)
+    multiplier = f"table({folder / 'npu' / request.table.name})"
+    return replace(request, arithmetic=replace(request.arithmetic, multiplier=multiplier))
 
 
 def _place(folder: Path, files: Sequence[NamedFile], depot: Depot) -> None:

@@ -6,14 +6,20 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit_device.arithmetic import Arithmetic
 from edgekit_device.codec import decode, encode
-from edgekit_device.errors import RecordError, RequestError, UsageError
+from edgekit_device.errors import (
+    ArithmeticSettingError,
+    RecordError,
+    RequestError,
+    UsageError,
+)
 from edgekit_device.progress import Event
 from edgekit_device.record import Agent, Machine
 from edgekit_device.runtime import Installed
-from edgekit_device.settings import Settings
+from edgekit_device.settings import Settings, check_runtime
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of this protocol; another one is refused in the first exchange."""
 
 MOST_LINE_BYTES = 1 << 20
@@ -68,6 +74,27 @@ class Profile:
     board_profile: NamedFile | None
     settings: Settings
     keep_s: float
+
+
+@dataclass(frozen=True)
+class Emulate:
+    """A job: models in an NPU's arithmetic, on their golden samples.
+
+    `npu` is what the emulation calls the NPU. `table` is the file, put before, of a multiplier that
+    is a table; its path in the arithmetic is then the client's and not looked at.
+    """
+
+    job: str
+    models: tuple[JobModel, ...]
+    npu: str
+    arithmetic: Arithmetic
+    table: NamedFile | None
+    runtime: str
+    keep_s: float
+
+    def __post_init__(self) -> None:
+        """Refuse a runtime that is none."""
+        check_runtime(self.runtime)
 
 
 @dataclass(frozen=True)
@@ -155,19 +182,21 @@ class Error:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a job: one record (`edgekit.record`) per model, in order."""
+    """The end of a job: one record or emulation per model, in order."""
 
     job: str
     records: tuple[dict[str, Any], ...]
 
 
-Request = Hello | Put | Profile | Result | Cancel | Forget
+Job = Profile | Emulate
+Request = Hello | Put | Profile | Emulate | Result | Cancel | Forget
 Answer = Welcome | Have | Running | Cancelled | Forgotten | Told | Error
 
 _REQUESTS: dict[str, type[Request]] = {
     "hello": Hello,
     "put": Put,
     "profile": Profile,
+    "emulate": Emulate,
     "result": Result,
     "cancel": Cancel,
     "forget": Forget,
@@ -209,7 +238,7 @@ def read_request(content: bytes) -> Request:
         )
     try:
         return decode(kind, data, name)
-    except (RecordError, UsageError) as error:
+    except (RecordError, UsageError, ArithmeticSettingError) as error:
         raise RequestError("bad-request", str(error)) from error
 
 

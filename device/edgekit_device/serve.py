@@ -28,11 +28,13 @@ from edgekit_device.messages import (
     Answer,
     Cancel,
     Cancelled,
+    Emulate,
     Error,
     Forget,
     Forgotten,
     Have,
     Hello,
+    Job,
     Profile,
     Put,
     Request,
@@ -112,7 +114,8 @@ class Server:
         self._awaited: set[str] = set()
         self._methods: dict[type[Request], Callable[[Any], Answer | bytes]] = {
             Put: self._put,
-            Profile: self._profile,
+            Profile: self._begin,
+            Emulate: self._begin,
             Result: self._result,
             Cancel: self._cancel,
             Forget: self._forget,
@@ -187,17 +190,17 @@ class Server:
         have = self._depot.put(request.sha256, request.bytes, request.offset, data)
         return Have(request.sha256, have)
 
-    def _profile(self, request: Profile) -> bytes:
+    def _begin(self, request: Job) -> bytes:
         if self._busy:
             raise RequestError(
                 "busy", f"the job {self._job} runs: wait for its end, cancel it or forget it"
             )
         if not request.models:
-            raise RequestError("bad-request", "profile.models: at least one model is needed")
+            raise RequestError("bad-request", "models: at least one model is needed")
         if not 0 <= request.keep_s <= _LONGEST_KEEP_S:
             raise RequestError(
                 "bad-request",
-                f"profile.keep_s: must be 0 to {_LONGEST_KEEP_S:g}. Received: {request.keep_s:g}",
+                f"keep_s: must be 0 to {_LONGEST_KEEP_S:g}. Received: {request.keep_s:g}",
             )
         process = self._jobs.start(request, self._depot)
         self._job, self._keep_s, self._busy = request.job, request.keep_s, True

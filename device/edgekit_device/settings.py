@@ -78,9 +78,7 @@ class Settings(Plan):
         if self.affinity is not None and not self.affinity:
             raise UsageError("affinity: must be at least one core, or None for any. Received: ()")
         parse_meter(self.meter)
-        if self.runtime not in RUNTIME_CHOICES:
-            choices = ", ".join(RUNTIME_CHOICES)
-            raise UsageError(f"runtime: must be one of {choices}. Received: {self.runtime!r}")
+        check_runtime(self.runtime)
 
     @property
     def plan(self) -> Plan:
@@ -89,6 +87,13 @@ class Settings(Plan):
         if self.duration_s is None:
             return plan
         return replace(plan, runs=1, seconds=self.duration_s, rounds=1)
+
+
+def check_runtime(name: str) -> None:
+    """Raise UsageError for what names no runtime."""
+    if name not in RUNTIME_CHOICES:
+        choices = ", ".join(RUNTIME_CHOICES)
+        raise UsageError(f"runtime: must be one of {choices}. Received: {name!r}")
 
 
 def _check(name: str, value: object, least: int, *, whole: bool) -> None:

@@ -7,48 +7,71 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.boards.connection import Connection
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step
+from edgekit_device.arithmetic import table_file
 from edgekit_device.golden import file_sha256
-from edgekit_device.messages import PIECE_BYTES, Have, JobModel, NamedFile, Profile, Put
+from edgekit_device.messages import (
+    PIECE_BYTES,
+    Emulate,
+    Have,
+    Job,
+    JobModel,
+    NamedFile,
+    Profile,
+    Put,
+)
 from edgekit_device.settings import Settings
+
+if TYPE_CHECKING:
+    from edgekit.npu.target import Npu
 
 
 @dataclass(frozen=True)
 class Shipment:
     """A job, and where here the files are that it names by their hashes."""
 
-    request: Profile
+    request: Job
     files: dict[str, Path]
 
 
 def pack(job: str, models: Sequence[Path], settings: Settings, keep_s: float) -> Shipment:
-    """A job of these models, with the manifest and the golden outputs that lie beside each.
+    """A job that profiles these models, each with its manifest and golden outputs beside it.
 
     Raises:
         BoardError: a file cannot be read.
     """
     files: dict[str, Path] = {}
-
-    def named(path: Path) -> NamedFile:
-        if not path.exists():
-            return NamedFile(path.name, None)
-        try:
-            sha256 = file_sha256(path)
-        except OSError as error:
-            raise BoardError(f"{path} cannot be read ({error.strerror}).") from error
-        files[sha256] = path
-        return NamedFile(path.name, sha256)
-
-    shipped = tuple(
-        JobModel(named(model), tuple(named(file) for file in _beside(model))) for model in models
-    )
     own = settings.profile is not None and settings.profile.endswith(".toml")
-    board_profile = named(Path(settings.profile)) if own and settings.profile else None
+    board_profile = _named(Path(settings.profile), files) if own and settings.profile else None
     settings = replace(settings, profile=None) if own else settings
+    shipped = tuple(_with_golden(model, files) for model in models)
     return Shipment(Profile(job, shipped, board_profile, settings, keep_s), files)
+
+
+def pack_emulation(
+    job: str, models: Sequence[Path], npu: Npu, runtime: str, keep_s: float
+) -> Shipment:
+    """A job that runs these models in the NPU's arithmetic on their golden samples.
+
+    Raises:
+        BoardError: a file cannot be read.
+    """
+    files: dict[str, Path] = {}
+    table = table_file(npu.arithmetic.multiplier)
+    request = Emulate(
+        job=job,
+        models=tuple(_with_golden(model, files) for model in models),
+        npu=npu.profile.name,
+        arithmetic=npu.arithmetic,
+        table=None if table is None else _named(table, files),
+        runtime=runtime,
+        keep_s=keep_s,
+    )
+    return Shipment(request, files)
 
 
 def send(connection: Connection, shipment: Shipment, progress: Listener) -> None:
@@ -73,6 +96,23 @@ def send(connection: Connection, shipment: Shipment, progress: Listener) -> None
                     have = connection.ask(Put(sha256, size, have, data), Have).bytes
         except OSError as error:
             raise BoardError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _with_golden(model: Path, files: dict[str, Path]) -> JobModel:
+    beside = tuple(_named(file, files) for file in _beside(model))
+    return JobModel(_named(model, files), beside)
+
+
+def _named(path: Path, files: dict[str, Path]) -> NamedFile:
+    """The file by its hash, which `files` then knows."""
+    if not path.exists():
+        return NamedFile(path.name, None)
+    try:
+        sha256 = file_sha256(path)
+    except OSError as error:
+        raise BoardError(f"{path} cannot be read ({error.strerror}).") from error
+    files[sha256] = path
+    return NamedFile(path.name, sha256)
 
 
 def _beside(model: Path) -> list[Path]:

@@ -125,7 +125,7 @@ def profile(options: argparse.Namespace) -> int:
     npus = _npus(options)
     with live() as progress:
         records = profile_on(board, files, _profiling(options), progress)
-        emulated = emulate_all(files, npus, options.runtime, progress)
+        emulated = emulate_all(board, files, npus, options.runtime, progress)
     if options.json:
         print(json.dumps([*records, *emulations_json(emulated)], indent=1))
     else:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.boards import Board
+from edgekit.boards.emulating import emulate_on
 from edgekit.cli.estimation import print_estimate
 from edgekit.errors import EdgeKitError
-from edgekit.npu.emulation import cost_of_emulation, emulate_file
+from edgekit.npu.emulation import cost_of_emulation
 from edgekit.npu.estimating import Estimate
 from edgekit.npu.files import estimate_json
 from edgekit.npu.target import Npu
@@ -32,15 +34,15 @@ class OnNpu:
 
 
 def emulate_all(
-    files: Sequence[Path], npus: Sequence[Npu], runtime: str, progress: Listener
+    board: Board, files: Sequence[Path], npus: Sequence[Npu], runtime: str, progress: Listener
 ) -> list[OnNpu]:
-    """Every file on every NPU; one that fails costs only itself."""
+    """Every file on every NPU, emulated on the board; one that fails costs only itself."""
     found = []
     for npu in npus:
         for file in files:
             done = None
             try:
-                done, _ = emulate_file(file, npu, runtime=runtime, progress=progress)
+                (done,) = emulate_on(board, [file], npu, runtime=runtime, progress=progress)
                 found.append(OnNpu(file, npu, done, cost_of_emulation(file, npu, done)))
             except (EdgeKitError, EdgeKitDeviceError, ConverterError) as error:
                 found.append(OnNpu(file, npu, done, error=str(error)))

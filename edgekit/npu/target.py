@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from edgekit.errors import NpuError
@@ -12,7 +11,7 @@ from edgekit.npu.outcome import PLACE
 from edgekit.npu.precision import Precision
 from edgekit.npu.profile import NpuProfile, parse_npu
 from edgekit_converters.energy import EnergyCosts
-from edgekit_device.arithmetic import Arithmetic, changed
+from edgekit_device.arithmetic import Arithmetic, changed, table_file
 from edgekit_device.golden import file_sha256
 from edgekit_device.npus import npu_data
 
@@ -92,8 +91,3 @@ def load_target(
     # What cannot be costed is refused now, not after the work.
     _ = npu.precision
     return npu
-
-
-def table_file(multiplier: str) -> Path | None:
-    """The file of a multiplier that is a table of products."""
-    return Path(multiplier[6:-1]) if multiplier.startswith("table(") else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit.comparison import Comparison, Row
+from edgekit.npu.outcome import is_npu
 from edgekit.pareto import same_kernels
 from edgekit.report.evidence import busy_before
 from edgekit.report.format import (
@@ -20,6 +21,7 @@ from edgekit.report.format import (
 )
 from edgekit.report.grid import BASE, by_board, heading, number_of
 from edgekit.report.verdict import (
+    BOARD_ESTIMATE,
     MARGIN,
     UNCERTAIN,
     accuracy_verdict,
@@ -128,6 +130,18 @@ def _doubts(rated: Sequence[Row], base: Row) -> Iterator[str]:
     """What weakens all numbers of a board."""
     if any(row.latency_p50_ms.how == "emulated" for row in rated):
         yield "Latencies here come from an emulator, not from the board: confirm the choice on one."
+    if any(row.latency_p50_ms.how == "estimated" and not is_npu(row.board) for row in rated):
+        yield (
+            "Latencies here are estimated from published figures of such boards: two are told "
+            f"apart beyond {BOARD_ESTIMATE:.0%}. Confirm the choice on a board."
+        )
+    slowed = [row for row in rated if row.throttled]
+    if slowed:
+        yield (
+            f"The board was throttled while {_names([row.recipe for row in slowed])} ran "
+            f"({slowed[0].throttled}): latencies are too long. Cool or feed it better, and run "
+            "again."
+        )
     if any(row.latency_p50_ms.value and row.latency_p50_ms.low is None for row in rated):
         yield (
             "Not every latency has an interval; where one is missing, differences below "

@@ -35,6 +35,7 @@ class Evidence:
     rounds: str
     runs: str
     threads: str
+    instructions: str = ""
     batch: str = ""
 
 
@@ -66,6 +67,7 @@ def evidence(item: Mapping[str, Any]) -> Evidence:
         rounds=_times(record.get("round_medians_ms")),
         runs=str(record.get("runs", MISSING)),
         threads=str(record.get("threads", MISSING)),
+        instructions=_instructions(record),
         batch=f"per invoke of {batch} samples" if batched else "",
     )
 
@@ -112,6 +114,7 @@ def _machine(record: Mapping[str, Any]) -> str:
     memory = machine.get("memory_bytes")
     parts = [
         machine.get("model"),
+        machine.get("emulator") and f"emulated by {machine['emulator']}",
         machine.get("board") and f"profile {machine['board']}",
         machine.get("architecture"),
         machine.get("cores") and f"{machine['cores']} cores",
@@ -151,6 +154,11 @@ def _number(data: object) -> Number | None:
         return Number.from_json(data)
     except RecordError:
         return None
+
+
+def _instructions(record: Mapping[str, Any]) -> str:
+    number = _number(record.get("instructions"))
+    return "" if number is None or number.value is None else number_text("macs", number)
 
 
 def _text(column: str, data: object) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from edgekit.comparison import COLUMNS, Comparison, LayerSaving, Stage
 from edgekit.pareto import any_weighed_together
 from edgekit.report.answer import answers
+from edgekit.report.circumstances import Circumstances, circumstances
 from edgekit.report.curves import latency_plot, training_plot
 from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
 from edgekit.report.format import LEGEND, MISSING, WEIGHED_TOGETHER, count_text, digits
@@ -40,6 +41,7 @@ class BoardEvidence:
     idle: tuple[str, ...]
     busy: str
     runs: tuple[Evidence, ...]
+    around: tuple[Circumstances, ...]
     latency: Plot | None
     resources: Resources
 
@@ -197,6 +199,7 @@ def _evidence(comparison: Comparison) -> list[BoardEvidence]:
             idle=idle(items),
             busy=busy_before(items),
             runs=tuple(evidence(item) for item in items),
+            around=tuple(circumstances(item) for item in items),
             latency=latency_plot(board, items, f"latency-{i}"),
             resources=resources(
                 board,

@@ -127,7 +127,7 @@ def _row(data: Any, where: str) -> Row:
         Row,
         data,
         where,
-        **dict.fromkeys((*COLUMNS, "accuracy_change"), _number),
+        **dict.fromkeys((*COLUMNS, "accuracy_change", "instructions"), _number),
         stages=_each(lambda item, _: item),
         proof=_file_proof,
     )

@@ -21,7 +21,9 @@ def header() -> list[str]:
     for column in COLUMNS:
         names += [column, *(f"{column}_{facet}" for facet in FACETS), f"{column}_ratio"]
         names += [f"{column}_covers"] if note_of(column) else []
-    return [*names, "accuracy_change", *(f"accuracy_change_{facet}" for facet in FACETS)]
+    for column in ("accuracy_change", "instructions"):
+        names += [column, *(f"{column}_{facet}" for facet in FACETS)]
+    return [*names, "throttled"]
 
 
 def comparison_to_csv(comparison: Comparison) -> str:
@@ -46,6 +48,7 @@ def comparison_to_csv(comparison: Comparison) -> str:
             line += [number.value, *(getattr(number, facet) for facet in FACETS), relative]
             if note_of(column):
                 line.append("" if number.value is None else f"whole board, {note_of(column)}")
-        change = row.accuracy_change
-        writer.writerow([*line, change.value, *(getattr(change, facet) for facet in FACETS)])
+        for number in (row.accuracy_change, row.instructions):
+            line += [number.value, *(getattr(number, facet) for facet in FACETS)]
+        writer.writerow([*line, row.throttled])
     return out.getvalue()

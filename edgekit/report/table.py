@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgekit.comparison import COLUMNS, Comparison
 from edgekit.pareto import any_weighed_together
 from edgekit.report.answer import answers
-from edgekit.report.format import LEGEND, WEIGHED_TOGETHER
+from edgekit.report.format import LEGEND, WEIGHED_TOGETHER, number_text, ratio, ratio_text
 from edgekit.report.grid import (
     BASE,
     Cell,
@@ -36,6 +36,7 @@ PIPED_WIDTH = 118
 """Columns when the output is no terminal: a file has no width of its own."""
 STAR = "★"
 FAILED = "✗"
+THROTTLED = "⚠"
 _SAME = "same file as"
 
 _SIZE = ("parameters", "macs", "file_bytes", "gzip_bytes", "zstd_bytes")
@@ -113,6 +114,7 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
             yield _text((f"\n{group.board}", "bold cyan"))
             yield _table(group, columns, layout)
     yield from _npu_tables(comparison)
+    yield from _instruction_tables(shown)
     yield _text(("\n" + "\n".join(_legend(shown)), "dim"))
     for line in shown.lines:
         if line.row.error is not None:
@@ -156,6 +158,29 @@ def _npu_tables(comparison: Comparison) -> Iterator[RenderableType]:
         for line in section.lines:
             texts = [_text(line.entries[place].text) for place in shown]
             table.add_row(_text(line.recipe), _text(line.coverage), *texts)
+        yield table
+
+
+def _instruction_tables(shown: Grid) -> Iterator[RenderableType]:
+    """What an emulated board counts, which is no time: a table for each such board."""
+    from rich import box
+    from rich.table import Table
+
+    for group in shown.boards:
+        rows = [line.row for line in group.lines if line.row.instructions.value is not None]
+        if not rows:
+            continue
+        base = next((row.instructions for row in rows if row.recipe == BASE), None)
+        yield _text((f"\n{group.board}, instructions per inference", "bold cyan"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("recipe", overflow="fold")
+        table.add_column(_text("instructions", ("\nemulated", "dim not bold")), justify="right")
+        for row in rows:
+            relative = ""
+            if base is not None and row.recipe != BASE:
+                relative = ratio_text(ratio(row.instructions, base))
+            count = number_text("macs", row.instructions, "")
+            table.add_row(_text(row.recipe), _text(count, (f" {relative}", "cyan")))
         yield table
 
 
@@ -235,7 +260,8 @@ def _name(line: Line, width: int) -> Text:
         twin = "".join(f"\n  {part}" for part in _cut(f"{_SAME} {line.row.same_as}", width - 2))
     star = (f"{STAR} ", "bold yellow") if line.row.pareto else "  "
     failed = (f" {FAILED}" if line.row.error is not None else "", "red")
-    return _text(star, (name, "bold" if line.row.pareto else ""), failed, (twin, "dim"))
+    slowed = (f" {THROTTLED}" if line.row.throttled else "", "yellow")
+    return _text(star, (name, "bold" if line.row.pareto else ""), failed, slowed, (twin, "dim"))
 
 
 def _cut(name: str, width: int) -> list[str]:
@@ -287,3 +313,5 @@ def _legend(shown: Grid) -> Iterator[str]:
         if note_of(column) and any(line.cells[column].how != "unavailable" for line in shown.lines):
             yield f"{heading(column)}: of the whole board, {note_of(column)}"
     yield from (LEGEND[how] for how in shown.marks)
+    if any(line.row.throttled for line in shown.lines):
+        yield f"{THROTTLED} the board was throttled while it ran: too slow, not comparable"

@@ -19,6 +19,13 @@ MARGIN = 0.02
 UNCERTAIN = 0.05
 """Numbers without an interval that differ by less than this share are not told apart."""
 
+BOARD_ESTIMATE = 0.2
+"""Two latencies that were estimated for one board are told apart beyond this share.
+
+The model of the board gets ratios of two networks wrong by up to 17 points
+(docs/board-estimates.md); the wide interval is for the board's own speed, the same for both.
+"""
+
 _ROUNDING = 1e-9
 
 
@@ -60,15 +67,18 @@ def overlap(column: str, one: Row, other: Row) -> bool:
     """Whether two numbers cannot be told apart; False where one is missing.
 
     Their intervals overlap, or, where one has none, they are within UNCERTAIN of the larger.
-    Only what was counted is exact. Two estimates of one NPU have their errors in common: they are
-    told apart beyond UNCERTAIN.
+    Only what was counted is exact. Two estimates of one NPU or of one board's latency have most of
+    their errors in common: they are told apart beyond UNCERTAIN, or BOARD_ESTIMATE.
     """
     a, b = number_of(one, column), number_of(other, column)
     if a.value is None or b.value is None:
         return False
-    if a.how == b.how == "estimated" and one.board == other.board and is_npu(one.board):
-        # What the model of the NPU gets wrong, it gets wrong for both.
-        return abs(a.value - b.value) <= UNCERTAIN * max(abs(a.value), abs(b.value))
+    if a.how == b.how == "estimated" and one.board == other.board:
+        # What the model gets wrong, it gets wrong for both.
+        if is_npu(one.board):
+            return abs(a.value - b.value) <= UNCERTAIN * max(abs(a.value), abs(b.value))
+        if column == "latency_p50_ms":
+            return abs(a.value - b.value) <= BOARD_ESTIMATE * max(abs(a.value), abs(b.value))
     gap = max(_low(a), _low(b)) - min(_high(a), _high(b))
     vague = any(number.low is None and number.how != "counted" for number in (a, b))
     return gap <= (UNCERTAIN * max(abs(a.value), abs(b.value)) if vague else 0)

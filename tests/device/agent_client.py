@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from edgekit_device import Settings
+from edgekit_device.arithmetic import Arithmetic
+from edgekit_device.messages import PROTOCOL
 
 # Whatever meter the machine has would make them longer.
 _BRIEF = Settings(rounds=1, warmup=1, idle_seconds=0.0, sample_interval_s=0.0, meter="model")
@@ -40,7 +42,7 @@ class AgentClient:
         )
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         if greet:
-            self.ask(type="hello", protocol=1)
+            self.ask(type="hello", protocol=PROTOCOL)
 
     def __enter__(self) -> "AgentClient":
         return self
@@ -108,6 +110,24 @@ class AgentClient:
             board_profile=board_profile,
             settings=asdict(settings),
             keep_s=keep_s,
+        )
+
+    def emulate(
+        self,
+        job: str,
+        *models: dict[str, Any],
+        arithmetic: Arithmetic,
+        table: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        return self.ask(
+            type="emulate",
+            job=job,
+            models=list(models),
+            npu="nepu-v1",
+            arithmetic=asdict(arithmetic),
+            table=table,
+            runtime="auto",
+            keep_s=0.0,
         )
 
     def until(self, *types: str) -> dict[str, Any]:

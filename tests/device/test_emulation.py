@@ -173,6 +173,26 @@ def test_the_command_writes_answers_and_counts(
     assert "is no setting" in capsys.readouterr().err
 
 
+def test_the_command_writes_every_inference_s_events(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, events = model("conv_int8"), tmp_path / "events.jsonl"
+    words = ["emulate", str(file), "--npu", "nepu-v1", "--json"]
+    assert main([*words, "--events", str(events)]) == 0
+    told = Emulation.from_json(json.loads(capsys.readouterr().out))
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert {line["inference"] for line in lines} == set(range(told.inferences))
+    for node in told.totals:
+        own = [line for line in lines if line["node"] == node.node]
+        assert len(own) == told.inferences
+        assert sum(line["macs"] for line in own) == node.macs
+        assert sum(line["wall_ns"] for line in own) == node.wall_ns
+    assert main([*words, "--events", str(tmp_path / "no" / "events.jsonl")]) == 2
+    assert "cannot be written: No such file" in capsys.readouterr().err
+    assert main([*words, "--events", "/dev/full"]) == 2
+    assert "--events /dev/full cannot be written: No space" in capsys.readouterr().err
+
+
 def test_a_file_that_the_npu_takes_nothing_of_is_an_error_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

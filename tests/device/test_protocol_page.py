@@ -53,7 +53,7 @@ def test_every_type_and_version_is_on_the_page() -> None:
     text = PAGE.read_text()
     assert f"protocol version **{PROTOCOL}**" in text
     assert f'"line_bytes": {MOST_LINE_BYTES}' in text
-    for name in ("hello", "put", "profile", "result", "cancel", "forget"):
+    for name in ("hello", "put", "profile", "emulate", "result", "cancel", "forget"):
         assert f'→ {{"type": "{name}"' in text
     for field in vars(Settings()):
         assert f'"{field}"' in text
@@ -64,7 +64,8 @@ def test_every_kind_of_error_is_on_the_page() -> None:
     for name in ("serve", "jobs", "depot", "lines", "messages", "job"):
         source = (SOURCES / f"{name}.py").read_text()
         kinds |= set(re.findall(r'(?:RequestError|Error)\(\s*"([a-z-]+)"', source))
-        kinds |= set(re.findall(r'"(disk-full|disk|board-profile|no-runtime|no-meter)"', source))
+        ends = "disk-full|disk|board-profile|no-runtime|no-delegate|no-meter"
+        kinds |= set(re.findall(rf'"({ends})"', source))
     assert len(kinds) > 15
     table = PAGE.read_text().rpartition("| kind |")[2]
     assert kinds == set(

@@ -19,6 +19,7 @@ import pytest
 from agent_client import LONG, SHORT, AgentClient
 
 from edgekit_device import Record, __version__
+from edgekit_device.messages import PROTOCOL
 
 Copy = Callable[..., Path]
 DATA = bytes(range(256)) * 40
@@ -159,8 +160,8 @@ def test_a_damaged_file_is_asked_for_again(agent: AgentClient, model: Copy, stor
         ({"job": "../x"}, "bad-request", "a job is named by"),
         ({"job": ""}, "bad-request", "a job is named by"),
         ({"models": []}, "bad-request", "at least one model"),
-        ({"keep_s": -1.0}, "bad-request", "profile.keep_s"),
-        ({"keep_s": 1e300}, "bad-request", "profile.keep_s"),
+        ({"keep_s": -1.0}, "bad-request", "keep_s"),
+        ({"keep_s": 1e300}, "bad-request", "keep_s"),
         ({"settings": {}}, "bad-request", "profile.settings: the keys do not fit"),
         (
             {"models": [{"file": {"name": "m", "sha256": "0" * 64}, "beside": []}]},
@@ -334,7 +335,7 @@ def test_a_folder_that_cannot_be_written_is_a_named_error(tmp_path: Path) -> Non
         error = agent.ask(**piece(0, DATA))
         assert (error["kind"], error["ended"]) == ("disk", False)
         assert "make it writable, or name --store" in error["message"]
-        assert agent.ask(type="hello", protocol=1)["type"] == "hello"
+        assert agent.ask(type="hello", protocol=PROTOCOL)["type"] == "hello"
 
 
 def test_a_disk_that_takes_no_more_is_a_named_error_and_leaves_nothing(store: Path) -> None:
@@ -371,7 +372,7 @@ def test_a_folder_of_jobs_that_is_a_file_is_a_named_error(store: Path) -> None:
 def test_the_command_line_says_hello(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edgekit_device", "serve", "--store", str(tmp_path / "store")],
-        input='{"type": "hello", "protocol": 1}\n',
+        input=f'{{"type": "hello", "protocol": {PROTOCOL}}}\n',
         capture_output=True,
         text=True,
         check=True,

@@ -21,7 +21,7 @@ from edgekit_device.messages import MOST_LINE_BYTES, read_answer, read_request
 
 _FILE = {"name": "m.tflite", "sha256": None}
 VALID: list[dict[str, Any]] = [
-    {"type": "hello", "protocol": 1},
+    {"type": "hello", "protocol": 2},
     {"type": "put", "sha256": "1b" * 32, "bytes": 3, "offset": 0, "data": "YWJj"},
     {"type": "put", "sha256": "2c" * 32, "bytes": 3, "offset": 0, "data": ""},
     {
@@ -101,7 +101,7 @@ def mutated(generator: random.Random) -> bytes:
         (b"{}", "garbage"),
         (b'{"type": 3}', "garbage"),
         (b'{"type": "hello"', "garbage"),
-        (b'{"type": "hello", "protocol": 1} x', "garbage"),
+        (b'{"type": "hello", "protocol": 2} x', "garbage"),
         (b"\xff\xfe{\x00", "garbage"),
         (b"[" * 100_000, "garbage"),
         (b'{"a":' * 100_000, "garbage"),
@@ -109,7 +109,7 @@ def mutated(generator: random.Random) -> bytes:
         (b'{"type": "hello", "protocol": 99999999999999999999}', "version"),
         (b'{"type": "hello", "protocol": "1"}', "bad-request"),
         (b'{"type": "hello", "protocol": true}', "bad-request"),
-        (b'{"type": "hello", "protocol": 1, "more": 1}', "bad-request"),
+        (b'{"type": "hello", "protocol": 2, "more": 1}', "bad-request"),
         (b'{"type": "hello", "protocol": NaN}', "bad-request"),
         (b'{"type": "serve"}', "unknown-type"),
         (b'{"type": "' + b"x" * 900_000 + b'"}', "unknown-type"),
@@ -141,7 +141,7 @@ def test_an_endless_line_is_answered_and_costs_no_memory(folder: Path) -> None:
 
 def test_a_half_line_at_the_end_is_answered(folder: Path) -> None:
     with AgentClient(folder / "half") as agent:
-        agent.write(b'{"type": "hello", "protocol": 1}')
+        agent.write(b'{"type": "hello", "protocol": 2}')
         agent.stdin.close()
         assert agent.receive()["kind"] == "half-line"
         assert agent.process.wait(30) == 0

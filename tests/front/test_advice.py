@@ -221,5 +221,6 @@ def test_int8_that_costs_accuracy_is_offered_what_gives_it_back_once() -> None:
 def test_missing_energy_is_explained_unless_the_row_failed_anyway() -> None:
     none = Number.unavailable("no profile")
     (given,) = advice([row("base", energy_j=none)])
-    assert given.text.startswith("No energy: no profile. On the board itself")
+    assert given.text.startswith("No energy: no profile. A board of your own")
+    assert given.command == f"{COMMAND} --board qemu:pi4"
     assert advice([row("base"), row("int8", 0.95, None, energy_j=none, error="crashed")]) == ()

@@ -227,6 +227,16 @@ def test_profile_gives_records(edgekit: Run, ran: tuple[Any, Path], tmp_path: Pa
     assert is_quiet(done.err)
 
 
+def test_profile_emulates_npus_beside(edgekit: Run, ran: tuple[Any, Path], tmp_path: Path) -> None:
+    _, out = ran
+    words = ["profile", out / "files/int8.tflite", *SHORT, "--npu", "nepu-v1"]
+    record, emulation = json.loads(edgekit(*words, "--json").out)
+    assert (record["status"], emulation["error"]) == ("ok", None)
+    assert emulation["npu"] == "npu:nepu-v1"
+    assert emulation["estimate"]["energy_j"]
+    assert "golden inputs" in edgekit(*words).out
+
+
 def test_progress_on_a_terminal_leaves_the_answer_alone(tiny_keras: Path) -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "edgekit", "inspect", str(tiny_keras), "--json"]

@@ -17,9 +17,11 @@ import pytest
 
 from edgekit.boards import LocalBoard, ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.channel import Ended, UnreachableError
+from edgekit.boards.emulating import emulate_on
 from edgekit.boards.ssh import SshBoard, ssh_board
 from edgekit.errors import BoardError
 from edgekit.measuring import measure_all
+from edgekit.npu.target import load_target
 from edgekit.progress import Step, silent
 from edgekit.store import open_run
 
@@ -70,6 +72,15 @@ def stored(sshd: Any, folder: str) -> list[Path]:
 def clients() -> list[psutil.Process]:
     """The ssh processes that this one has started."""
     return [child for child in psutil.Process().children() if child.name() == "ssh"]
+
+
+def test_models_are_emulated_there(board: SshBoard, tmp_path: Path) -> None:
+    npu = load_target("nepu-v1", ["weight_bits=4"])
+    (done,) = emulate_on(board, [MODEL], npu)
+    assert (done.npu, done.arithmetic, done.inputs) == ("nepu-v1", npu.arithmetic, "golden")
+    assert sum(node.macs for node in done.totals) > 0
+    with pytest.raises(BoardError, match=r"cannot emulate: .*none\.tflite cannot be read"):
+        emulate_on(board, [tmp_path / "none.tflite"], npu)
 
 
 def test_models_are_measured_there_and_travel_once(sshd: Any, board: SshBoard) -> None:
@@ -200,7 +211,7 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
     sshd: Any, board: SshBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SshBoard, "pauses_s", (0.1,))
-    while_both = replace(WHILE, seconds=6.0)
+    while_both = replace(WHILE, seconds=8.0)
     local = LocalBoard(Path(sys.executable))
     agents = {place: check_board(place, while_both) for place in (board, local)}
     begun: set[str] = set()
@@ -210,7 +221,7 @@ def test_boards_work_side_by_side_and_one_that_dies_costs_only_its_own(
         if "round" in step.detail:
             begun.add(step.lane)
             at_once.append(len(begun))
-            if step.lane == str(board):
+            if len(begun) == 2:
                 sshd.stop()
                 for pid in sshd.processes():
                     os.kill(pid, signal.SIGKILL)

@@ -58,12 +58,17 @@ def row_of(recipe: str, board: str) -> Row:
         zstd_bytes=Number.counted(round(0.97 * gzip_bytes)),
         latency_p50_ms=Number.measured(p50, p50 * 0.97, p50 * 1.05)
         if local
-        else Number.emulated(p50 * 14.2),
-        peak_rss_bytes=Number.measured(43_500_000 + 2 * file_bytes),
+        else Number.estimated(
+            p50 * 14.2, p50 * 14.2 * 0.63, p50 * 14.2 * 2.5, "of the profile pi4"
+        ),
+        peak_rss_bytes=(Number.measured if local else Number.emulated)(43_500_000 + 2 * file_bytes),
         energy_j=Number.estimated(p50 * 0.0031, p50 * 0.0024, p50 * 0.0038)
         if local
         else Number.unavailable(EMULATED),
         pareto=recipe in PARETO,
+        instructions=Number.unavailable("instructions are counted on emulated boards")
+        if local
+        else Number.emulated(round(6_400_000 * factor)),
     )
 
 
@@ -74,6 +79,7 @@ def failed(row: Row, message: str) -> Row:
         latency_p50_ms=missing,
         peak_rss_bytes=missing,
         energy_j=missing,
+        instructions=missing,
         pareto=False,
         error=message,
     )
@@ -109,6 +115,7 @@ def record_of(row: Row) -> dict[str, Any]:
             "memory_bytes": 3_977_000_000,
             "os": "Debian GNU/Linux 12 (bookworm)",
             "kernel": "6.1.0-rpi7-rpi-v8",
+            "emulator": None if row.board == "local" else "QEMU 7.2, cortex-a72",
         },
         "runtime": {"name": "ai-edge-litert", "version": "2.3.0"},
         "threads": 1,
@@ -127,6 +134,10 @@ def record_of(row: Row) -> dict[str, Any]:
         "peak_rss_bytes": row.peak_rss_bytes.to_json(),
         "energy_j": row.energy_j.to_json(),
         "energy_above_idle_j": row.energy_j.to_json(),
+        "instructions": row.instructions.to_json(),
+        "affinity": None,
+        "metered": None,
+        "conditions": {"throttled": "unknown", "reason": None, "moments": []},
         "samples": samples if row.error is None else [],
         "round_medians_ms": [value * f for f in (0.97, 1.0, 1.01, 1.05)] if value else [],
         "idle": {"cpu_utilisation": Number.measured(0.031).to_json(), "seconds": 2.0},

@@ -25,7 +25,7 @@ Idle = Callable[[Comparison, float], Comparison]
 
 def test_whole_page(comparison: Comparison) -> None:
     page = checked(comparison)
-    for words in ("digits_cnn.keras", "sklearn digits", "2026-03-14", "755 µs", "10.7 ms†",
+    for words in ("digits_cnn.keras", "sklearn digits", "2026-03-14", "755 µs", "~10.7 ms",
                   "~2.34 mJ", "0.29x", "depthwise + pointwise", "kept: 1 input channel",
                   "passed: largest error 2.1e-06", "Raspberry Pi 4 Model B", "ai-edge-litert 2.3.0",
                   "signal 11", "3 input channels", "held-out images", "batch_size", "epochs 24",
