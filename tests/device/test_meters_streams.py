@@ -1,5 +1,6 @@
 """External meters: a file that grows, and a serial device that sends lines (a pty here)."""
 
+import math
 import os
 import termios
 import time
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekit_device.errors import MeterError
-from edgekit_device.meters.csv_file import CsvFile, columns_of
+from edgekit_device.meters.csv_file import Columns, CsvFile, columns_of
 from edgekit_device.meters.meter import Meter, Reading
 from edgekit_device.meters.quantities import line_w
 from edgekit_device.meters.recording import recorded
@@ -73,7 +76,6 @@ def test_rows_are_watts_at_this_machines_time(csv: Any, first: str, row: str, wa
     (reading,) = until(meter, 1)
     assert reading.value == pytest.approx(watts)
     assert reading.t_s == pytest.approx(time.monotonic() - (time.time() - now), abs=0.05)
-    assert meter.remarks() == ()
 
 
 def test_old_rows_half_rows_and_nonsense_are_left_out(csv: Any) -> None:
@@ -91,7 +93,7 @@ def test_a_clock_of_its_own_is_found_and_said(csv: Any) -> None:
         time.sleep(0.1)
     expected = time.monotonic() - 100.3
     # Time of the file 0 is when the third row came, less 100.2 s.
-    assert meter.shift_s() + time.monotonic() - time.time() == pytest.approx(expected, abs=0.5)
+    assert meter.shift_s() + time.monotonic() - time.time() == pytest.approx(expected, abs=5)
     assert "goes by another clock" in meter.remarks()[0]
 
 
@@ -100,15 +102,17 @@ def test_an_offset_that_is_stated_holds(csv: Any) -> None:
     now_s = time.monotonic()
     add(f"{time.time() - 50},5")
     (reading,) = until(meter, 1)
-    assert reading.t_s == pytest.approx(now_s, abs=0.5)
+    assert reading.t_s == pytest.approx(now_s, abs=5)
     assert (meter.shift_s(), meter.remarks()) == (0.0, ())
 
 
 def test_a_program_that_writes_in_blocks_keeps_the_clock(csv: Any) -> None:
     meter, add = csv("time,W\n")
-    now = time.time()
-    add(*(f"{now - 4 + 0.1 * number},5" for number in range(41)))
-    assert len(until(meter, 41)) == 41
+    # The last row of one block at least is read at once, however busy the machine is.
+    for _ in range(5):
+        now = time.time()
+        add(*(f"{now - 4 + 0.1 * number},5" for number in range(41)))
+        assert len(until(meter, 41)) == 41
     assert (meter.shift_s(), meter.remarks()) == (0.0, ())
 
 
@@ -240,6 +244,16 @@ def test_what_is_no_serial_device_is_refused(tmp_path: Path) -> None:
             SerialLine(path, None)
     with pytest.raises(MeterError, match="12345 is no speed"):
         SerialLine("/dev/null", 12345)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_watts_or_nothing(text: str) -> None:
+    for delimiter in ",;\t":
+        columns = Columns({"t": (0, 1.0), "W": (1, 1.0)}, delimiter)
+        for row in (text, f"1{delimiter}{text}", f"{text}{delimiter}1"):
+            assert all(map(math.isfinite, columns.read(row) or ()))
+    watts = line_w(text)
+    assert watts is None or math.isfinite(watts)
 
 
 def test_columns_are_found_in_any_order() -> None:
