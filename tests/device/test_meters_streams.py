@@ -94,7 +94,16 @@ def test_a_clock_of_its_own_is_found_and_said(csv: Any) -> None:
     expected = time.monotonic() - 100.3
     # Time of the file 0 is when the third row came, less 100.2 s.
     assert meter.shift_s() + time.monotonic() - time.time() == pytest.approx(expected, abs=5)
-    assert "goes by another clock" in meter.remarks()[0]
+    assert "does not count from 1970" in meter.remarks()[0]
+
+
+def test_a_clock_that_is_off_is_found_and_said(csv: Any) -> None:
+    meter, add = csv("time,W\n")
+    for _ in range(5):
+        add(f"{time.time() + 3600},5")
+        assert until(meter, 1)
+    assert meter.shift_s() == pytest.approx(-3600, abs=5)
+    assert "goes by another clock: its times were moved by -3" in meter.remarks()[0]
 
 
 def test_an_offset_that_is_stated_holds(csv: Any) -> None:

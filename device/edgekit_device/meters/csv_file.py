@@ -22,6 +22,9 @@ _LONGEST_LINE = 1 << 14
 # accepted (20 in 10 s), plus how often we look. Beyond that, the file goes by another clock.
 _EARLIEST_S, _LATEST_S = -0.1, 1.1
 
+# No clock is a year off, but a logger may count from its own start.
+_OTHER_COUNT_S = 365 * 86400.0
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -136,10 +139,11 @@ class CsvFile:
         shift_s = self.shift_s()
         if not shift_s:
             return ()
-        return (
-            f"{self.name} goes by another clock: its times were moved by {shift_s:+.2f} s, so that "
-            "no row comes before what it tells of",
-        )
+        if abs(shift_s) < _OTHER_COUNT_S:
+            moved = f"goes by another clock: its times were moved by {shift_s:+.2f} s"
+        else:
+            moved = "does not count from 1970: its times were taken to begin where they fit"
+        return (f"{self.name} {moved}, so that no row comes before what it tells of",)
 
     def close(self) -> None:
         """Close the file."""
