@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,11 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from edgekit_device.affinity import cores_from
 from edgekit_device.codec import encode
 from edgekit_device.depot import DEFAULT_BYTES
 from edgekit_device.emulation_cli import add_emulate, run_emulate
 from edgekit_device.errors import EdgeKitDeviceError
 from edgekit_device.machine import read_machine
+from edgekit_device.meters.choosing import meters_here
+from edgekit_device.meters.named import FORMS
 from edgekit_device.profile import profile_models
 from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
@@ -28,6 +32,7 @@ from edgekit_device.serve import serve_stdio
 from edgekit_device.settings import RUNTIME_CHOICES, Settings
 from edgekit_device.summary import machine_text, record_text
 from edgekit_device.version import __version__
+from edgekit_device.watching import Watch
 
 OK, FAILED_MODEL, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -88,7 +93,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _profile(options: argparse.Namespace) -> int:
     names = [field.name for field in fields(Settings)]
-    settings = Settings(**{name: getattr(options, name) for name in names})
+    given = {name: getattr(options, name) for name in names}
+    if options.affinity is not None:
+        given["affinity"] = cores_from(options.affinity)
+    settings = Settings(**given)
     records = profile_models(options.models, settings, progress=_PROGRESS[options.progress])
     if options.json:
         print(json.dumps([record.to_json() for record in records], allow_nan=False))
@@ -100,11 +108,19 @@ def _profile(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     board, runtimes = board_here(options.profile, Path("/")), installed()
     machine = read_machine(Path("/"), board.profile.name if board.profile else None)
+    now, meters = Watch(Path("/")).glance(time.monotonic()).moment, meters_here(Path("/"))
     if options.json:
-        facts = {"agent": agent(), "machine": machine, "runtimes": runtimes, "board": board}
+        facts = {
+            "agent": agent(),
+            "machine": machine,
+            "runtimes": runtimes,
+            "board": board,
+            "conditions": now,
+            "meters": meters,
+        }
         print(json.dumps({name: encode(value) for name, value in facts.items()}, allow_nan=False))
     else:
-        print(machine_text(machine, runtimes, board))
+        print(machine_text(machine, runtimes, board, now, meters))
     return OK
 
 
@@ -193,6 +209,15 @@ def _parser() -> argparse.ArgumentParser:
         profile.add_argument(
             flag, dest=name, type=type(default), default=default, metavar="N", help=what
         )
+    profile.add_argument("--meter", default=_DEFAULTS.meter, metavar="METER", help=f"{FORMS}")
+    profile.add_argument("--affinity", metavar="CORES", help="cores to stay on, such as 0,2-3")
+    profile.add_argument(
+        "--duration",
+        dest="duration_s",
+        type=float,
+        metavar="N",
+        help="seconds that each model runs alone and without a pause, instead of runs in rounds",
+    )
     profile.add_argument(
         "--progress", choices=sorted(_PROGRESS), default="text", help="on standard error"
     )

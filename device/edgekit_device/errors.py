@@ -31,6 +31,10 @@ class DelegateUnavailableError(EdgeKitDeviceError):
     """The NEPU delegate's library is missing, or cannot be loaded or built here."""
 
 
+class MeterError(EdgeKitDeviceError):
+    """A power meter that is not there, or gives no readings."""
+
+
 class RecordError(EdgeKitDeviceError):
     """A number or a record that breaks a rule of its schema."""
 

@@ -21,6 +21,7 @@ from edgekit_device.errors import (
     BoardProfileError,
     DelegateUnavailableError,
     EdgeKitDeviceError,
+    MeterError,
     RuntimeMissingError,
 )
 from edgekit_device.jobs import CANCELLED, END, REQUEST, model_paths
@@ -32,6 +33,7 @@ from edgekit_device.runtime import choose, installed
 
 _KINDS = {
     BoardProfileError: "board-profile",
+    MeterError: "no-meter",
     RuntimeMissingError: "no-runtime",
     DelegateUnavailableError: "no-delegate",
 }

@@ -31,9 +31,15 @@ class Number:
             raise RecordError(f"Number: {broken}. Received: {self!r}")
 
     @classmethod
-    def measured(cls, value: float, low: float | None = None, high: float | None = None) -> Number:
-        """Read from a clock, a counter or a sensor of the machine that did the work."""
-        return cls("measured", value, low, high)
+    def measured(
+        cls,
+        value: float,
+        low: float | None = None,
+        high: float | None = None,
+        reason: str | None = None,
+    ) -> Number:
+        """Read from a clock, a counter or a sensor; `reason` says what a reader has to know."""
+        return cls("measured", value, low, high, reason)
 
     @classmethod
     def counted(cls, value: float) -> Number:

@@ -15,7 +15,16 @@ class Event:
     """
 
     event: Literal[
-        "waiting", "idle", "load", "golden", "warm-up", "round", "emulate", "error", "done"
+        "waiting",
+        "meter",
+        "idle",
+        "load",
+        "golden",
+        "warm-up",
+        "round",
+        "emulate",
+        "error",
+        "done",
     ]
     model: str | None = None
     round: int | None = None

@@ -56,9 +56,20 @@ class WarmedUp:
 
 @dataclass(frozen=True)
 class Share:
-    """Answer to `run`: the latencies, CPU and wall time of the whole share, peak memory so far."""
+    """A stretch of inferences: latencies, CPU and wall time of the whole of it, peak memory so far.
+
+    `begin_s` is when it began on `time.monotonic()`, which all processes of a machine share.
+    """
 
     tally: Tally
     cpu_ns: int
     wall_ns: int
     peak_rss_bytes: int
+    begin_s: float
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Answer to `run`: its parts, one directly after another."""
+
+    parts: tuple[Share, ...]

@@ -109,12 +109,14 @@ class Record:
 
     `cpu_cores` is CPU time over wall time of the process that runs the model, `cpu_utilisation`
     the same as a share (0..1) of the whole machine, and `machine_cpu_utilisation` what all
-    processes together used meanwhile. `energy_j` is the whole board's during one inference, idle
-    power included; `energy_above_idle_j` is what the model's own CPU share adds to idle.
+    processes together used meanwhile. `energy_j` is the whole board's during one inference (or, of
+    a meter, of what its scope is), idle power included; `energy_above_idle_j` is what the model
+    adds to idle: of a meter its power less the idle board's, else what its own CPU share adds.
     `baseline_rss_bytes` is the process with the runtime imported, before the model is loaded;
     `peak_rss_bytes` its high-water mark. `throughput_per_s` is inferences (not samples) per second
     of the time inside inferences. `instructions` are those of one inference, counted by an emulated
-    board. `affinity` are the cores that the model was kept on, None: any.
+    board. `affinity` are the cores that the model was kept on, None: any. `round_medians_ms` of a
+    sustained run are those of its fifths.
     """
 
     created: str

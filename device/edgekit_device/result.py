@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from edgekit_device.conditions import Conditions
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
+from edgekit_device.energy_windows import MeterLog, metered_energies
 from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
@@ -17,17 +17,20 @@ from edgekit_device.settings import Settings
 from edgekit_device.subject import Subject
 from edgekit_device.tally import Tally
 from edgekit_device.version import __version__
+from edgekit_device.watching import conditions
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What all models of one session share."""
+    """What all models of one session share; `no_meter` says why a meter here was not used."""
 
     settings: Settings
     machine: Machine
     board: Board
     runtime: Runtime
     idle: Idle
+    log: MeterLog | None = None
+    no_meter: str | None = None
 
 
 def agent() -> Agent:
@@ -38,9 +41,9 @@ def agent() -> Agent:
 def record(subject: Subject, around: Circumstances) -> Record:
     """Write down one model's run, or why it failed."""
     failure = subject.failure
-    conditions = Conditions("unknown", "the conditions were not recorded", ())
+    around_it = conditions(subject.glances)
     numbers = (
-        _numbers(subject, around, conditions.clock_hz) if failure is None else _no_numbers(failure)
+        _numbers(subject, around, around_it.clock_hz) if failure is None else _no_numbers(failure)
     )
     return Record(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -56,8 +59,7 @@ def record(subject: Subject, around: Circumstances) -> Record:
         golden=subject.golden,
         settings=around.settings.plan,
         idle=around.idle,
-        metered=None,
-        conditions=conditions,
+        conditions=around_it,
         **numbers,
     )
 
@@ -81,7 +83,7 @@ def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) ->
         "machine_cpu_utilisation": machine_utilisation,
         "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
         "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
-        **_energies(around.board, machine_utilisation, own_utilisation, latency.p50, clock_hz),
+        **_energies(subject, around, machine_utilisation, own_utilisation, latency.p50, clock_hz),
         "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
@@ -89,22 +91,31 @@ def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) ->
 
 
 def _energies(
-    board: Board, machine: Number, own: Number, p50_ms: Number, clock_hz: float | None
-) -> dict[str, Number]:
+    subject: Subject,
+    around: Circumstances,
+    machine: Number,
+    own: Number,
+    p50_ms: Number,
+    clock_hz: float | None,
+) -> dict[str, Any]:
+    if around.log is not None:
+        return vars(metered_energies(around.log, subject.stretches()))
+    board = around.board
     if board.profile is None:
-        unavailable = Number.unavailable(board.reason or "there is no board profile")
-        return {"energy_j": unavailable, "energy_above_idle_j": unavailable}
+        reasons = (board.reason or "there is no board profile", around.no_meter)
+        unavailable = Number.unavailable("; ".join(filter(None, reasons)))
+        return {"energy_j": unavailable, "energy_above_idle_j": unavailable, "metered": None}
     powers = board.profile.power
     energies = {
         "energy_j": energy_j(powers, power_w, machine, p50_ms, clock_hz),
         "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms, clock_hz),
     }
-    if board.note is None:
-        return energies
-    return {
-        name: replace(number, reason=f"{number.reason}; {board.note}")
-        for name, number in energies.items()
-    }
+    if board.note is not None:
+        energies = {
+            name: replace(number, reason=f"{number.reason}; {board.note}")
+            for name, number in energies.items()
+        }
+    return {**energies, "metered": None}
 
 
 def _no_numbers(failure: Failure) -> dict[str, Any]:
@@ -125,6 +136,7 @@ def _no_numbers(failure: Failure) -> dict[str, Any]:
     return {
         **dict.fromkeys(names, unavailable),
         "latency_ms": unavailable_latency(reason),
+        "metered": None,
         "warmup_ms": (),
         "runs": 0,
         "samples": (),

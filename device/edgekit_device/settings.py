@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from edgekit_device.errors import UsageError
+from edgekit_device.meters.named import parse_meter
 
 RUNTIME_CHOICES = ("auto", "litert", "tflite-runtime")
 
@@ -49,7 +50,8 @@ class Settings(Plan):
 
     `affinity` are the numbers of the cores that the model is kept on; None: any. `meter` is
     "auto" (a power meter if there is one, else the board profile's power model), "model" (the power
-    model) or a meter's name.
+    model) or a meter's name. `duration_s` asks for a sustained run: each model runs that long, one
+    after another, instead of the plan's runs and seconds in rounds; None: by the plan.
 
     `profile` is the name of a shipped board profile or the path of a TOML file; None recognises
     the board. `timeout_s` is how long one answer of the child process may take at least before
@@ -60,6 +62,7 @@ class Settings(Plan):
     threads: int = 1
     affinity: tuple[int, ...] | None = None
     meter: str = "auto"
+    duration_s: float | None = None
     profile: str | None = None
     timeout_s: float = 120.0
 
@@ -68,14 +71,22 @@ class Settings(Plan):
         super().__post_init__()
         _check("threads", self.threads, 1, whole=True)
         _check("timeout_s", self.timeout_s, 0, whole=False)
+        if self.duration_s is not None:
+            _check("duration_s", self.duration_s, 1, whole=False)
         for core in self.affinity or ():
             _check("affinity", core, 0, whole=True)
+        if self.affinity is not None and not self.affinity:
+            raise UsageError("affinity: must be at least one core, or None for any. Received: ()")
+        parse_meter(self.meter)
         check_runtime(self.runtime)
 
     @property
     def plan(self) -> Plan:
-        """The part that belongs into a record."""
-        return Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
+        """The part that belongs into a record; of a sustained run: one round of its duration."""
+        plan = Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
+        if self.duration_s is None:
+            return plan
+        return replace(plan, runs=1, seconds=self.duration_s, rounds=1)
 
 
 def check_runtime(name: str) -> None:

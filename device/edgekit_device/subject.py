@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edgekit_device.energy_windows import WINDOWS, Stretch
 from edgekit_device.errors import ModelError
 from edgekit_device.golden import Reference, file_sha256, judge, read_reference, wrong_answer
 from edgekit_device.machine import Busy, cpu_clock
 from edgekit_device.progress import Event, Progress
-from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, WarmedUp
+from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, Shares, WarmedUp
 from edgekit_device.record import Failure, Golden, Model, Runtime, Sample
 from edgekit_device.sampling import sampled
 from edgekit_device.session import Session
 from edgekit_device.settings import Settings
+from edgekit_device.watching import Glance, Watch, watched
 
 _IDENTIFIER = b"TFL3"
 
-# A share that takes this many times as long as expected counts as hung.
+# A share that takes this many times as long as expected counts as hung; of a long one, that long
+# beyond its end.
 _PATIENCE = 20
+_LONG_S = 10.0
 
 T = TypeVar("T")
 
@@ -28,9 +34,10 @@ T = TypeVar("T")
 class Subject:
     """A model and its worker. The steps raise ModelError; `fail` ends the worker for good."""
 
-    def __init__(self, path: Path, settings: Settings, runtime: Runtime) -> None:
+    def __init__(self, path: Path, settings: Settings, runtime: Runtime, watch: Watch) -> None:
         """Know the file; nothing is read or started before `prepare`."""
         self._path, self._settings, self._runtime = path, settings, runtime
+        self._plan, self._watch = settings.plan, watch
         self._session: Session | None = None
         self._reference: Reference | None = None
         self._latency_s = 0.0
@@ -44,6 +51,7 @@ class Subject:
         self.shares: list[Share] = []
         self.busy = Busy()
         self.samples: list[Sample] = []
+        self.glances: list[Glance] = []
 
     def prepare(self, progress: Progress) -> None:
         """Check the file, start the worker, load, compare with the golden outputs, warm up."""
@@ -51,7 +59,8 @@ class Subject:
         self.model = _read_model(self._path)
         reference = read_reference(self._path, self.model.sha256 or "")
         self._session = Session()
-        imported = self._ask({"ask": "import", "runtime": self._runtime.name}, Imported)
+        request: dict[str, Any] = {"ask": "import", "runtime": self._runtime.name}
+        imported = self._ask({**request, "affinity": self._settings.affinity}, Imported)
         self.baseline_rss_bytes = imported.baseline_rss_bytes
         request = {"ask": "load", "model": str(self._path), "threads": self._settings.threads}
         loaded = self._ask(request, Loaded)
@@ -73,15 +82,20 @@ class Subject:
     def run_share(self, round_index: int, zero_s: float) -> None:
         """Run this model's share of one round, while the machine and the worker are watched."""
         self._set_inputs(round_index)
-        runs, seconds = self._settings.runs_per_round, self._settings.seconds_per_round
-        patience_s = _PATIENCE * (seconds + runs * self._latency_s)
-        request = {"ask": "run", "runs": runs, "seconds": seconds}
-        before = cpu_clock()
-        with sampled(self.worker_pid, self._settings.sample_interval_s, zero_s, self.samples):
-            share = self._ask(request, Share, patience_s)
-        self.busy.add(before, cpu_clock())
-        self._latency_s = share.tally.percentile_ns(0.5) / 1e9
-        self.shares.append(share)
+        runs, seconds = self._plan.runs_per_round, self._plan.seconds_per_round
+        patience_s = seconds + _PATIENCE * (min(seconds, _LONG_S) + runs * self._latency_s)
+        request = {"ask": "run", **self._parts(runs, seconds)}
+        with watched(self._watch, zero_s, self.glances):
+            before = cpu_clock()
+            with sampled(self.worker_pid, self._settings.sample_interval_s, zero_s, self.samples):
+                shares = self._ask(request, Shares, patience_s).parts
+            self.busy.add(before, cpu_clock())
+        self._latency_s = shares[-1].tally.percentile_ns(0.5) / 1e9
+        self.shares += shares
+
+    def stretches(self) -> list[Stretch]:
+        """Give when the model ran, and what the board did meanwhile."""
+        return [_stretch(share, self.glances) for share in self.shares]
 
     @property
     def worker_pid(self) -> int | None:
@@ -109,6 +123,13 @@ class Subject:
         if wrong is not None:
             raise wrong_answer(reference, self._runtime, wrong)
 
+    def _parts(self, runs: int, seconds: float) -> dict[str, Any]:
+        """Give the parts of a share: one, or of a sustained run those that make energy windows."""
+        if self._settings.duration_s is None:
+            return {"runs": runs, "seconds": seconds, "parts": 1, "cycle": None}
+        golden = self._inputs(0)["golden"]
+        return {"runs": runs, "seconds": seconds / WINDOWS, "parts": WINDOWS, "cycle": golden}
+
     def _set_inputs(self, index: int) -> None:
         self._ask({"ask": "inputs", **self._inputs(index)}, Ready)
 
@@ -122,6 +143,27 @@ class Subject:
         if self._session is None:
             raise ModelError("crash", "its child process has ended already")
         return self._session.ask(request, answer, max(self._settings.timeout_s, patience_s))
+
+
+def _stretch(share: Share, glances: Sequence[Glance]) -> Stretch:
+    begin_s, seconds = share.begin_s, share.wall_ns / 1e9
+    since = [one for one in glances if begin_s <= one.cpu[0]]
+    inside = [one for one in since if one.cpu[0] <= begin_s + seconds]
+    busy = Busy()
+    if inside:
+        busy.add(inside[0].cpu, inside[-1].cpu)
+    clocks_hz = [one.moment.clock_hz for one in inside if one.moment.clock_hz is not None]
+    # The first look after the end tells of the last moments before it.
+    looks = since[: len(inside) + 1]
+    held = dict.fromkeys(name for one in looks for name in one.moment.throttled or ())
+    return Stretch(
+        start_s=begin_s,
+        seconds=seconds,
+        runs=share.tally.runs,
+        cpu_utilisation=busy.utilisation("a longer window tells it").value,
+        clock_hz=math.fsum(clocks_hz) / len(clocks_hz) if clocks_hz else None,
+        held=tuple(held),
+    )
 
 
 def _read_model(path: Path) -> Model:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from edgekit_device.conditions import Conditions, Moment
+from edgekit_device.metered import Metered
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
 from edgekit_device.record import Golden, Idle, Machine, Record
 from edgekit_device.runtime import Installed
+from edgekit_device.watching import conditions_text
 
 # Above this share of the CPU, what ran before the models did is likely to have slowed them down.
 _BUSY = 0.10
@@ -16,12 +19,15 @@ def record_text(record: Record) -> str:
     size = "" if record.model.bytes is None else f"  ({record.model.bytes:,} bytes)"
     lines = [f"{record.model.file}{size}"]
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
-    lines.append(_line("runtime", f"{record.runtime.name} {record.runtime.version}, {threads}"))
+    cores = "" if record.affinity is None else f" on cores {', '.join(map(str, record.affinity))}"
+    runtime = f"{record.runtime.name} {record.runtime.version}, {threads}{cores}"
+    lines.append(_line("runtime", runtime))
     if record.error is not None:
         return "\n".join([*lines, _line("error", f"({record.error.kind}) {record.error.message}")])
     warmup = ", ".join(f"{value:.3f}" for value in record.warmup_ms) or "none"
     rows = [
         *_idle(record.idle),
+        *_conditions(record.conditions),
         ("golden check", _golden(record.golden)),
         ("load", _number(record.load_ms, " ms")),
         ("warm-up", f"{warmup} ms"),
@@ -35,11 +41,54 @@ def record_text(record: Record) -> str:
     ]
     if record.energy_above_idle_j.value is not None:
         rows.append(("  above idle", _number(record.energy_above_idle_j, " mJ per inference", 1e3)))
+    if record.metered is not None:
+        rows += _metered(record.metered)
     return "\n".join([*lines, *(_line(name, text) for name, text in rows)])
 
 
-def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board) -> str:
-    """Give lines about the machine, its runtimes and its board profile."""
+def _rounds(record: Record) -> str:
+    rounds = record.settings.rounds
+    if len(record.round_medians_ms) > rounds:
+        return f"{record.settings.seconds:g} s without a pause"
+    return f"{rounds} round{'s' if rounds > 1 else ''}"
+
+
+def _conditions(conditions: Conditions) -> list[tuple[str, str]]:
+    moments = conditions.moments
+    if not moments:
+        return []
+    rows = []
+    hottest = max((m.temperature_c for m in moments if m.temperature_c is not None), default=None)
+    if hottest is not None or moments[0].throttled is not None:
+        last = conditions_text(moments[-1])
+        most = "" if hottest is None else f"; at most {hottest:.1f} °C"
+        rows.append(("conditions", f"{conditions_text(moments[0])}; at the end {last}{most}"))
+    if conditions.throttled == "yes":
+        text = f"the clock was held down ({conditions.reason}): these are numbers of a slower board"
+        rows.append(("caution", text))
+    return rows
+
+
+def _metered(metered: Metered) -> list[tuple[str, str]]:
+    rate = f"{metered.sample_rate_hz:.3g} readings/s, jitter {metered.jitter_s * 1e3:.2g} ms"
+    idle = ", ".join(
+        f"{when} {_number(number, ' W')}"
+        for when, number in (("before", metered.idle_before_w), ("after", metered.idle_after_w))
+    )
+    rows = [("meter", f"{metered.meter}, {rate}"), ("  sees", metered.scope), ("  idle", idle)]
+    powers = ", ".join(_digits(window.mean_w) for window in metered.windows) or "none"
+    rows.append(("  windows", f"{powers} W"))
+    return rows + [("  caution", flag) for flag in metered.flags]
+
+
+def machine_text(
+    machine: Machine,
+    runtimes: tuple[Installed, ...],
+    board: Board,
+    now: Moment,
+    meters: tuple[str, ...],
+) -> str:
+    """Give lines about the machine, its runtimes, board profile, conditions and meters."""
     profile = board.profile
     found = [
         f"{entry.runtime.name} {entry.runtime.version}"
@@ -57,6 +106,8 @@ def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board
             f"{profile.name}: {profile.description}" if profile else f"none: {board.reason}",
         ),
         *([] if board.note is None else [("  note", board.note)]),
+        ("conditions", conditions_text(now)),
+        *[("power meter", text) for text in meters or ("none",)],
     ]
     return "\n".join(_line(name, text) for name, text in rows)
 
@@ -74,14 +125,13 @@ def _idle(idle: Idle) -> list[tuple[str, str]]:
 
 def _latency(record: Record) -> list[tuple[str, str]]:
     latency = record.latency_ms
-    rounds = f"{record.settings.rounds} round{'s' if record.settings.rounds > 1 else ''}"
     # An estimate has no rounds and no other percentile.
     if latency.min.value is None:
         return [("latency p50", _number(latency.p50, " ms"))]
     tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
     rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
     return [
-        ("latency p50", f"{_number(latency.p50, ' ms')} over {rounds}"),
+        ("latency p50", f"{_number(latency.p50, ' ms')} over {_rounds(record)}"),
         ("latency", f"min {_number(latency.min)}, {rest} ms ({record.runs:,} runs)"),
     ]
 

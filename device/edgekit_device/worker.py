@@ -11,19 +11,22 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgekit_device.affinity import keep_on
 from edgekit_device.codec import encode
 from edgekit_device.errors import ModelError
 from edgekit_device.lifeline import die_with_parent
 from edgekit_device.memory import peak_rss_bytes, rss_bytes
-from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, WarmedUp
+from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, Shares, WarmedUp
 from edgekit_device.runtime import import_interpreter
 from edgekit_device.tally import Tally
 from edgekit_device.tensors import difference, random_input, read_sample
@@ -33,6 +36,9 @@ _REFUSALS = (ValueError, RuntimeError, MemoryError, OSError)
 
 # A damaged file may be refused in hundreds of lines, the first of which say why.
 _LONGEST_TEXT = 400
+
+# They count as memory of the model.
+_KEPT_INPUT_BYTES = 1 << 24
 
 Ask = Mapping[str, Any]
 
@@ -46,7 +52,9 @@ class Worker:
         self._interpreter: Any = None
 
     def import_runtime(self, ask: Ask) -> Imported:
-        """Import the runtime and read the memory that is not the model's."""
+        """Import the runtime, on the cores it is to stay on, and read the memory that it takes."""
+        if ask["affinity"] is not None:
+            keep_on(ask["affinity"])
         self._interpreter_class = import_interpreter(ask["runtime"])
         return Imported(rss_bytes())
 
@@ -111,25 +119,71 @@ class Worker:
                 latencies_ns.append(time.perf_counter_ns() - start_ns)
         return WarmedUp(tuple(latencies_ns))
 
-    def run(self, ask: Ask) -> Share:
-        """Run at least `runs` inferences and at least `seconds`, timing each one alone."""
-        runs, least_ns, invoke = ask["runs"], int(ask["seconds"] * 1e9), self._interpreter.invoke
-        clock_ns, done = time.perf_counter_ns, 0
-        seen: defaultdict[int, int] = defaultdict(int)
+    def run(self, ask: Ask) -> Shares:
+        """Run `parts` stretches without a pause, each at least `runs` inferences and `seconds`.
+
+        Each inference is timed alone. With `cycle`, each one gets the next sample of the golden
+        file, set outside of its time.
+        """
+        set_next = self._samples_in_turn(ask["cycle"]) if ask["cycle"] else None
         with _quiet():
-            cpu_ns, begin_ns = time.process_time_ns(), clock_ns()
-            try:
-                while done < runs or clock_ns() - begin_ns < least_ns:
-                    start_ns = clock_ns()
-                    invoke()
-                    seen[clock_ns() - start_ns] += 1
-                    done += 1
-            except _REFUSALS as error:
-                raise _failed_inference(error) from error
-            wall_ns, cpu_ns = clock_ns() - begin_ns, time.process_time_ns() - cpu_ns
+            raw = [
+                self._stretch(ask["runs"], int(ask["seconds"] * 1e9), set_next)
+                for _ in range(ask["parts"])
+            ]
+        return Shares(
+            tuple(
+                Share(Tally.of(seen), cpu_ns, wall_ns, peak, begin_s)
+                for seen, cpu_ns, wall_ns, peak, begin_s in raw
+            )
+        )
+
+    def _stretch(
+        self, runs: int, least_ns: int, set_next: Callable[[], None] | None
+    ) -> tuple[dict[int, int], int, int, int, float]:
+        clock_ns, invoke, done = time.perf_counter_ns, self._interpreter.invoke, 0
+        seen: defaultdict[int, int] = defaultdict(int)
+        begin_s, cpu_ns, begin_ns = time.monotonic(), time.process_time_ns(), clock_ns()
+        try:
+            while done < runs or clock_ns() - begin_ns < least_ns:
+                if set_next is not None:
+                    set_next()
+                start_ns = clock_ns()
+                invoke()
+                seen[clock_ns() - start_ns] += 1
+                done += 1
+        except _REFUSALS as error:
+            raise _failed_inference(error) from error
+        wall_ns, cpu_ns = clock_ns() - begin_ns, time.process_time_ns() - cpu_ns
         # Read before the answer is built: its text is not the model's memory.
-        peak = peak_rss_bytes()
-        return Share(Tally.of(seen), cpu_ns, wall_ns, peak)
+        return seen, cpu_ns, wall_ns, peak_rss_bytes(), begin_s
+
+    def _samples_in_turn(self, golden: Mapping[str, Any]) -> Callable[[], None] | None:
+        """Give a function that sets the next sample's inputs; None where there is just one.
+
+        As many samples as fit into 16 MiB are kept and taken in turns.
+        """
+        tensors = self._interpreter.get_input_details()
+        indices = {details["name"]: details["index"] for details in tensors}
+        kept, kept_bytes = [], 0
+        for sample in range(golden["samples"]):
+            values = [
+                (indices[name], read_sample(Path(golden["file"]), f"input_{i}", sample))
+                for i, name in enumerate(golden["inputs"])
+            ]
+            kept_bytes += sum(array.nbytes for _, array in values)
+            if kept_bytes > _KEPT_INPUT_BYTES:
+                break
+            kept.append(values)
+        if len(kept) < 2:
+            return None
+        turns, set_tensor = cycle(kept), self._interpreter.set_tensor
+
+        def set_next() -> None:
+            for index, values in next(turns):
+                set_tensor(index, values)
+
+        return set_next
 
     def _set(self, details: Mapping[str, Any], values: Any) -> None:
         try:
@@ -188,12 +242,23 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
+def _die_alone() -> None:
+    """Let a model that breaks this process leave no core file, and take nobody's memory along.
+
+    Where memory runs out, the kernel is to end this process and not the agent.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def main() -> None:
     """Keep the protocol's channels for ourselves, then serve.
 
     The runtimes print to file descriptor 1 from C++: it must not be the protocol's.
     """
     die_with_parent()
+    _die_alone()
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     nowhere = os.open(os.devnull, os.O_RDONLY)

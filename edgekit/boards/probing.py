@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
+from edgekit_device.throttling import flags, held_now
 
 ARCHITECTURES = ("aarch64", "x86_64")
 OLDEST, NEWEST = (3, 10), (3, 13)
@@ -23,6 +24,9 @@ echo "edgekit:home=$HOME"
 mkdir -p "$HOME/.local/share/edgekit" 2>/dev/null
 [ -w "$HOME/.local/share/edgekit" ] && echo "edgekit:writable=yes"
 echo "edgekit:disk=$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
+firmware='/sys/devices/platform/soc*/soc*:firmware/get_throttled'
+held=$(cat $firmware 2>/dev/null || vcgencmd get_throttled 2>/dev/null </dev/null)
+echo "edgekit:throttled=$held"
 ldd --version 2>&1 | grep -qi musl && echo "edgekit:libc=musl"
 for python in python3 python3.13 python3.12 python3.11 python3.10; do
   command -v $python >/dev/null 2>&1 && echo "edgekit:python=$python $($python -c '
@@ -54,7 +58,10 @@ class Python:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found on a board; `free_bytes` is None where its df does not tell."""
+    """What was found on a board; `free_bytes` is None where its df does not tell.
+
+    `throttled` names what holds its clock down at this moment, where it tells.
+    """
 
     system: str
     architecture: str
@@ -63,6 +70,7 @@ class Machine:
     home: str
     free_bytes: int | None
     pythons: tuple[Python, ...]
+    throttled: tuple[str, ...] = ()
 
 
 def probe(board: SshBoard) -> Machine:
@@ -96,6 +104,7 @@ def read_probe(printed: str, board: str) -> Machine:
         home=facts.get("home", ""),
         free_bytes=int(disk[0]) * 1024 if disk else None,
         pythons=tuple(python for python in pythons if python is not None),
+        throttled=held_now(flags(facts.get("throttled", "")) or 0),
     )
 
 

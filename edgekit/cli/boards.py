@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -63,10 +64,12 @@ def _check(options: argparse.Namespace) -> int:
             f"{options.name!r} is no board behind ssh; edgekit-agent info tells of it."
         )
     told, problem = None, None
+    held: tuple[str, ...] = ()
     with live() as progress:
         progress.note(f"looking at {board}")
         try:
             machine = probe(board)
+            held = machine.throttled
             if board.python == AGENT_PYTHON:
                 suitable_python(machine, str(board))
             told = greet(board)
@@ -75,9 +78,12 @@ def _check(options: argparse.Namespace) -> int:
             told, problem = None, str(error)
     if options.json:
         facts: dict[str, Any] = {} if told is None else _facts(board, told)
-        print(json.dumps({"board": board.url, "problem": problem, **facts}, indent=1))
+        found = {"board": board.url, "problem": problem, "throttled": held, **facts}
+        print(json.dumps(found, indent=1))
     else:
         print(f"{board}: {problem if told is None else f'ready. {_text(told, board)}'}")
+        if held:
+            print(f"{board} is throttled now: {throttled_text(held)}")
     return 0 if told is not None else 1
 
 
@@ -91,6 +97,16 @@ def _calibrate(options: argparse.Namespace) -> int:
     from edgekit.cli.calibration import run as calibrate
 
     return calibrate(options)
+
+
+def throttled_text(held: Sequence[str]) -> str:
+    """What holds a Raspberry Pi's clock down, what that does, and what helps."""
+    helps = [
+        *(("a stronger power supply or a shorter cable",) if held[0] == "under-voltage" else ()),
+        *(("cooling",) if "soft temperature limit" in held or "throttled" in held else ()),
+    ]
+    way_out = f" It needs {' and '.join(helps)}." if helps else ""
+    return f"{', '.join(held)}. What is measured there is a slower board.{way_out}"
 
 
 def _check_place(told: Welcome, board: SshBoard) -> None:

@@ -14,6 +14,7 @@ from edgekit.boards import ProfileSettings, parse_board, profile_on
 from edgekit.cli.live import live
 from edgekit.disk import storing
 from edgekit.errors import EdgeKitError, RunError
+from edgekit_device.affinity import cores_from
 from edgekit_device.errors import EdgeKitDeviceError
 
 if TYPE_CHECKING:
@@ -250,6 +251,9 @@ def profiling_settings(options: argparse.Namespace) -> ProfileSettings:
         idle_seconds=options.idle_seconds,
         sample_interval_s=options.sample_interval,
         timeout_s=options.timeout,
+        meter=options.meter,
+        affinity=None if options.affinity is None else cores_from(options.affinity),
+        duration_s=options.duration,
     )
 
 

@@ -297,6 +297,19 @@ def _profiling(command: argparse.ArgumentParser, threads: int | None = 1) -> Non
         "--timeout", type=float, default=120.0, help="seconds for one answer (default: 120)"
     )
     group.add_argument("--profile", metavar="NAME", help="board profile: a name or a TOML file")
+    group.add_argument(
+        "--meter",
+        default="auto",
+        help="power meter on the board: auto (one that is there, else the profile's power model), "
+        "model, hwmon, iio, pmic, rapl, csv:FILE or serial:DEVICE[@BAUD]",
+    )
+    group.add_argument("--affinity", metavar="CORES", help="cores to stay on, such as 0,2-3")
+    group.add_argument(
+        "--duration",
+        type=float,
+        metavar="S",
+        help="seconds that each file runs alone and without a pause, instead of --runs in rounds",
+    )
 
 
 def _out(command: argparse.ArgumentParser) -> None:

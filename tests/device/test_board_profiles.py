@@ -8,6 +8,7 @@ import pytest
 
 from edgekit_device import profile_models
 from edgekit_device.board import LatencyModel, Power
+from edgekit_device.conditions import Moment
 from edgekit_device.energy import energy_j, power_w
 from edgekit_device.errors import BoardProfileError
 from edgekit_device.machine import read_machine
@@ -26,6 +27,8 @@ traffic_factor = 0.5
 low = 0.5
 source = "someone"
 """
+
+NOW = Moment(0.0, None, None, None, None)
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ def test_an_unknown_pi_gets_the_profile_of_its_chip_with_a_note(
     assert board.profile.name == name
     assert repr(model) in str(board.note)
     assert known.description in str(board.note)
-    assert board.note in machine_text(read_machine(root, name), (), board)
+    assert board.note in machine_text(read_machine(root, name), (), board, NOW, ())
     # Measured over estimated: 1.25 times as far for the latency, 1.5 times for the power.
     assert board.profile.latency is not None
     assert known.latency is not None

@@ -19,7 +19,9 @@ from edgekit_device.runtime import installed
 Copy = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
 
-SHORT = ["--runs", "2", "--seconds", "0", "--rounds", "2", "--idle-seconds", "0"]
+# Whatever meter the machine has would make them longer.
+NO_METER = ["--idle-seconds", "0", "--meter", "model"]
+SHORT = ["--runs", "2", "--seconds", "0", "--rounds", "2", *NO_METER]
 
 
 def test_json_is_one_array_of_records_and_progress_is_elsewhere(
@@ -109,7 +111,7 @@ def test_a_command_that_is_none_is_exit_code_2(arguments: list[str], capsys: Cap
 def test_info_tells_machine_runtimes_and_profile(capsys: Capture) -> None:
     assert main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert set(facts) == {"agent", "machine", "runtimes", "board"}
+    assert set(facts) == {"agent", "machine", "runtimes", "board", "conditions", "meters"}
     names = {entry["runtime"]["name"] for entry in facts["runtimes"]}
     assert names == {entry.runtime.name for entry in installed()}
     assert main(["info"]) == 0
@@ -139,7 +141,7 @@ def test_an_agent_that_is_ended_takes_its_workers_along(
         pytest.skip("only Linux tells a child that its parent was killed")
     paths = [str(model("conv_float32")), str(model("conv_int8"))]
     # One answer that is a minute away, to an agent that waits for it.
-    options = ["--seconds", "60", "--rounds", "1", "--idle-seconds", "0", "--progress", "json"]
+    options = ["--seconds", "60", "--rounds", "1", *NO_METER, "--progress", "json"]
     command = [sys.executable, "-m", "edgekit_device", "profile", *paths, *options]
     workers: list[psutil.Process] = []
     with subprocess.Popen(

@@ -64,7 +64,8 @@ def test_every_kind_of_error_is_on_the_page() -> None:
     for name in ("serve", "jobs", "depot", "lines", "messages", "job"):
         source = (SOURCES / f"{name}.py").read_text()
         kinds |= set(re.findall(r'(?:RequestError|Error)\(\s*"([a-z-]+)"', source))
-        kinds |= set(re.findall(r'"(disk-full|disk|board-profile|no-runtime|no-delegate)"', source))
+        ends = "disk-full|disk|board-profile|no-runtime|no-delegate|no-meter"
+        kinds |= set(re.findall(rf'"({ends})"', source))
     assert len(kinds) > 15
     table = PAGE.read_text().rpartition("| kind |")[2]
     assert kinds == set(

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgekit_device.errors import ModelError
-from edgekit_device.protocol import Imported, Loaded, Share
+from edgekit_device.protocol import Imported, Loaded, Shares
 from edgekit_device.runtime import choose, installed
 from edgekit_device.session import Session
 from edgekit_device.worker import serve
@@ -24,7 +25,7 @@ def test_chatter_of_the_runtime_does_not_reach_the_protocol() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        input='{"ask": "import", "runtime": "litert"}\n',
+        input='{"ask": "import", "runtime": "litert", "affinity": null}\n',
         capture_output=True,
         text=True,
         check=True,
@@ -38,22 +39,27 @@ def test_a_worker_answers_in_order_and_ends_with_its_input(
 ) -> None:
     name = choose("auto", installed()).name
     with Session() as session:
-        imported = session.ask({"ask": "import", "runtime": name}, Imported, 60)
+        imported = session.ask({"ask": "import", "runtime": name, "affinity": None}, Imported, 60)
         assert imported.baseline_rss_bytes > 1e7
         path = str(model("two_by_two"))
         loaded = session.ask({"ask": "load", "model": path, "threads": 1}, Loaded, 60)
         assert (len(loaded.inputs), len(loaded.outputs)) == (2, 2)
-        share = session.ask({"ask": "run", "runs": 3, "seconds": 0}, Share, 60)
+        run = {"ask": "run", "runs": 3, "seconds": 0, "parts": 2, "cycle": None}
+        share, second = session.ask(run, Shares, 60).parts
+        assert second.begin_s >= share.begin_s + share.wall_ns / 1e9
         assert share.tally.runs == 3
         assert 0 < share.tally.total_ns <= share.wall_ns
         pid = session.pid
+        # It leaves no core file, and where memory runs out the agent is not the one to go.
+        assert psutil.Process(pid).rlimit(psutil.RLIMIT_CORE)[0] == 0
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
 def test_a_worker_that_dies_leaves_its_last_words() -> None:
     with Session() as session, pytest.raises(ModelError) as caught:
-        session.ask({"ask": "import", "runtime": "no such runtime"}, Imported, 60)
+        session.ask({"ask": "import", "runtime": "no such runtime", "affinity": None}, Imported, 60)
     assert caught.value.kind == "crash"
     assert "exit code 1" in str(caught.value)
     assert "KeyError: 'no such runtime'" in str(caught.value)
@@ -62,9 +68,9 @@ def test_a_worker_that_dies_leaves_its_last_words() -> None:
 def test_a_refusal_is_an_answer_not_a_death(tmp_path: Path) -> None:
     name = choose("auto", installed()).name
     asks = [
-        {"ask": "import", "runtime": name},
+        {"ask": "import", "runtime": name, "affinity": None},
         {"ask": "load", "model": str(tmp_path / "nothing.tflite"), "threads": 1},
-        {"ask": "import", "runtime": name},
+        {"ask": "import", "runtime": name, "affinity": None},
     ]
     answers = io.StringIO()
     serve(io.StringIO("".join(json.dumps(ask) + "\n" for ask in asks)), answers)

@@ -115,6 +115,32 @@ def test_a_board_whose_folder_cannot_be_written_is_said(sshd: Any, capsys: Captu
     assert ".local/share/edgekit cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("printed", "says"),
+    [
+        ("throttled=0x50005", "pi is throttled now: under-voltage, throttled. What is measured"),
+        ("throttled=0x8", "soft temperature limit. What is measured there is a slower board. It "),
+        ("throttled=0x50000", None),
+        ("VCHI initialization failed", None),
+    ],
+)
+def test_a_throttled_board_is_said(
+    sshd: Any, capsys: Capture, printed: str, says: str | None
+) -> None:
+    tools(sshd, ("vcgencmd", f'[ "$1" = get_throttled ] && echo "{printed}"'))
+    sshd.put_agent()
+    python = f"{sshd.home}/{AGENT}/bin/python"
+    assert main(["boards", "add", "pi", sshd.url, "--python", python]) == 0
+    capsys.readouterr()
+    assert main(["boards", "check", "pi"]) == 0
+    said = capsys.readouterr().out
+    assert "pi: ready. " in said
+    assert ("throttled now" in said) == (says is not None)
+    assert says is None or says in said
+    assert main(["boards", "check", "pi", "--json"]) == 0
+    assert bool(json.loads(capsys.readouterr().out)["throttled"]) == (says is not None)
+
+
 def test_an_agent_of_another_version_is_said(
     sshd: Any, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
