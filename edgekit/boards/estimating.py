@@ -214,7 +214,8 @@ def _estimated(
 ) -> tuple[Number, Number, Number]:
     if profile is None:
         unavailable = Number.unavailable(
-            "the emulated board has no board profile to estimate with: give one with --profile"
+            "the emulated board has no board profile to estimate with: name one of its core with "
+            "--profile"
         )
         return unavailable, unavailable, unavailable
     made = estimate(file, profile, threads)

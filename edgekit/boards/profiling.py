@@ -82,6 +82,7 @@ def _estimated(record: dict[str, Any], file: Path, named: str | None) -> dict[st
     from edgekit.boards.estimating import with_estimates
 
     found = Record.from_json(record)
-    name = named or found.machine.board
-    profile = None if name is None else load_profile(name)
+    # The agent applies no profile of another core than the one that it is emulated with.
+    applied = found.machine.board
+    profile = None if applied is None else load_profile(named or applied)
     return with_estimates(found, file, profile).to_json()

@@ -266,7 +266,7 @@ def test_a_real_boards_record_and_an_error_stay_as_they_are(real: Record) -> Non
 @pytest.mark.parametrize(
     ("file", "profile", "says"),
     [
-        ("conv_float32", None, "give one with --profile"),
+        ("conv_float32", None, "name one of its core with --profile"),
         ("conv_float32", replace(BENCH, latency=None), "no latency model"),
         ("branch_and_loop", BENCH, "cannot be counted"),
         ("is_not_there", BENCH, "cannot be read"),
@@ -289,19 +289,27 @@ def test_no_power_model_leaves_the_energy_open_alone(real: Record) -> None:
     assert found.energy_j.reason == "the board profile has no power model"
 
 
-@pytest.mark.parametrize("named", [None, "pi3b+"])
+@pytest.mark.parametrize("named", [None, "pi400"])
 def test_profiling_on_an_emulated_board_estimates(tmp_path: Path, named: str | None) -> None:
     file = MODELS / "conv_float32.tflite"
     settings = ProfileSettings(runs=2, seconds=0, rounds=1, idle_seconds=0, profile=named)
-    (told,) = profile_on(emulated_board(tmp_path), [file], settings)
+    (told,) = profile_on(emulated_board(tmp_path, "pi4"), [file], settings)
     record, expected = Record.from_json(told), estimate(file, load_profile(named or "pi4"))
     assert record.machine.emulator == "an emulator"
     assert record.latency_ms.p50 == expected.latency_ms
     assert record.energy_j == expected.energy_j
 
 
-def emulated_board(folder: Path) -> LocalBoard:
-    """The real agent, whose records are told to be those of an emulated Raspberry Pi 4."""
+def test_a_profile_that_the_emulated_board_refuses_is_not_estimated_with(tmp_path: Path) -> None:
+    settings = ProfileSettings(runs=2, seconds=0, rounds=1, idle_seconds=0, profile="pi5")
+    board = emulated_board(tmp_path, None)
+    (told,) = profile_on(board, [MODELS / "conv_float32.tflite"], settings)
+    assert told["latency_ms"]["p50"]["how"] == "unavailable"
+    assert "name one of its core" in told["energy_j"]["reason"]
+
+
+def emulated_board(folder: Path, profile: str | None) -> LocalBoard:
+    """The real agent, whose records are told to be of an emulated board with this profile."""
     script = folder / "agent"
     script.write_text(f"""#!{sys.executable}
 import json, subprocess, sys
@@ -310,7 +318,7 @@ agent = subprocess.Popen([sys.executable, "-m", "edgekit_device", "serve"], stdo
 for line in agent.stdout:
     told = json.loads(line)
     for record in told.get("records", ()):
-        record["machine"].update(emulator="an emulator", board="pi4")
+        record["machine"].update(emulator="an emulator", board={profile!r})
     print(json.dumps(told), flush=True)
 """)
     script.chmod(0o755)
