@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from edgekit_device.agent import agent
 from edgekit_device.codec import encode
 from edgekit_device.depot import DEFAULT_BYTES
 from edgekit_device.emulation_cli import add_emulate, run_emulate
@@ -22,7 +23,6 @@ from edgekit_device.machine import read_machine
 from edgekit_device.profile import profile_models
 from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
-from edgekit_device.result import agent
 from edgekit_device.runtime import installed
 from edgekit_device.serve import serve_stdio
 from edgekit_device.settings import RUNTIME_CHOICES, Settings

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from edgekit_device.agent import agent
 from edgekit_device.conditions import Conditions
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
 from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
-from edgekit_device.record import Agent, Failure, Idle, Machine, Record, Runtime
+from edgekit_device.record import Failure, Idle, Machine, Record, Runtime
 from edgekit_device.settings import Settings
 from edgekit_device.subject import Subject
 from edgekit_device.tally import Tally
-from edgekit_device.version import __version__
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,6 @@ class Circumstances:
     board: Board
     runtime: Runtime
     idle: Idle
-
-
-def agent() -> Agent:
-    """Describe this agent."""
-    return Agent(__version__, platform.python_version())
 
 
 def record(subject: Subject, around: Circumstances) -> Record:

@@ -9,6 +9,7 @@ from edgekit.boards.connection import Connection
 from edgekit.boards.profiling import ProfileSettings
 from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
+from edgekit.progress import Listener, silent
 from edgekit_device import __version__
 from edgekit_device.codec import encode
 from edgekit_device.messages import Welcome
@@ -17,7 +18,9 @@ from edgekit_device.profiles import load_profile
 _UNKNOWN = "0+unknown"
 
 
-def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
+def check_board(
+    board: Board, settings: ProfileSettings, progress: Listener = silent
+) -> dict[str, Any]:
     """Asks the board's agent whether it could profile with these settings.
 
     Gives the versions of the agent, its Python and its runtimes, and which machine it is.
@@ -29,7 +32,7 @@ def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
     """
     if settings.profile is not None:
         load_profile(settings.profile)
-    with Connection(board) as connection:
+    with Connection(board, progress=progress) as connection:
         told = connection.welcome
     check_agent(board, told, settings.runtime)
     return {

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from edgekit.boards.channel import Board, Ended, Stop, StoppedError
 from edgekit.errors import BoardError
+from edgekit.progress import Listener, silent
 from edgekit_device.errors import RequestError
 from edgekit_device.messages import (
     PROTOCOL,
@@ -47,7 +48,9 @@ class AgentError(BoardError):
 class Connection:
     """An agent that has said hello; `welcome` is what it told. Use it as a context manager."""
 
-    def __init__(self, board: Board, stop: Stop | None = None) -> None:
+    def __init__(
+        self, board: Board, stop: Stop | None = None, progress: Listener = silent
+    ) -> None:
         """Reaches the board and exchanges hellos.
 
         Raises:
@@ -56,7 +59,7 @@ class Connection:
         """
         self.board, self._stop = board, stop
         self._rest, self._greeted = bytearray(), False
-        self._channel = board.open()
+        self._channel = board.open(progress)
         try:
             self.welcome = self._greet()
         except BaseException:
