@@ -9,6 +9,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from edgekit_device.emulated import NOT_WATCHED, emulated_settings, read_emulated
 from edgekit_device.errors import ModelError
 from edgekit_device.machine import idle_baseline, read_machine
 from edgekit_device.profiles import board_here
@@ -41,11 +42,14 @@ def profile_models(
         BoardProfileError: the board profile cannot be found or is malformed.
     """
     settings = settings or Settings()
+    emulated = read_emulated(root)
+    if emulated is not None:
+        settings = emulated_settings(settings)
     board = board_here(settings.profile, root)
     runtime = choose(settings.runtime, installed())
     machine = read_machine(root, board.profile.name if board.profile else None)
     progress(Event("idle"))
-    idle = idle_baseline(settings.idle_seconds)
+    idle = NOT_WATCHED if emulated else idle_baseline(settings.idle_seconds)
     subjects = [Subject(Path(path), settings, runtime) for path in paths]
     with ExitStack() as stack:
         for subject in subjects:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgekit_device.board import BoardProfile, parse_board
+from edgekit_device.emulated import Emulated, read_emulated
 from edgekit_device.errors import BoardProfileError
 from edgekit_device.machine import device_tree_model
 
@@ -71,6 +72,9 @@ def recognise(model: str) -> BoardProfile | None:
 
 def board_here(named: str | None, root: Path) -> Board:
     """Give the profile named, or recognised from `root`, if it is of this architecture."""
+    emulated = read_emulated(root)
+    if emulated is not None:
+        return _emulated_board(named, emulated)
     profile = load_profile(named) if named is not None else _recognised(root)
     if isinstance(profile, str):
         return Board(None, profile)
@@ -80,6 +84,18 @@ def board_here(named: str | None, root: Path) -> Board:
             None,
             f"the board profile {profile.name} is of an {profile.architecture} board, this machine "
             f"is {architecture}: the board's power model says nothing about it",
+        )
+    return Board(profile, None)
+
+
+def _emulated_board(named: str | None, emulated: Emulated) -> Board:
+    own = load_profile(emulated.profile)
+    profile = own if named is None else load_profile(named)
+    if profile.cpu.core != own.cpu.core:
+        return Board(
+            None,
+            f"the board profile {profile.name} is of a {profile.cpu.core}, this board emulates a "
+            f"{own.cpu.core}, whose instructions are others",
         )
     return Board(profile, None)
 

@@ -19,6 +19,8 @@ def record_text(record: Record) -> str:
     lines.append(_line("runtime", f"{record.runtime.name} {record.runtime.version}, {threads}"))
     if record.error is not None:
         return "\n".join([*lines, _line("error", f"({record.error.kind}) {record.error.message}")])
+    if record.machine.emulator is not None:
+        return "\n".join([*lines, *(_line(name, text) for name, text in _emulated(record))])
     warmup = ", ".join(f"{value:.3f}" for value in record.warmup_ms) or "none"
     latency = record.latency_ms
     tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
@@ -53,6 +55,7 @@ def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board
     ]
     rows = [
         ("machine", f"{machine.model}, {machine.architecture}, {machine.cores} cores"),
+        *([] if machine.emulator is None else [("emulated by", machine.emulator)]),
         ("memory", f"{machine.memory_bytes / 1e6:,.0f} MB"),
         ("system", f"{machine.os}, kernel {machine.kernel}"),
         ("CPU frequency", _number(machine.cpu_frequency_hz, " MHz", 1e-6)),
@@ -63,6 +66,24 @@ def machine_text(machine: Machine, runtimes: tuple[Installed, ...], board: Board
         ),
     ]
     return "\n".join(_line(name, text) for name, text in rows)
+
+
+def _emulated(record: Record) -> list[tuple[str, str]]:
+    """What an emulated board tells; time and energy where somebody has estimated them."""
+    rows = [
+        ("emulated by", str(record.machine.emulator)),
+        ("golden check", _golden(record.golden)),
+        *_batch(record.batch),
+        ("instructions", _number(record.instructions, " per inference")),
+        ("CPU", f"{_number(record.cpu_cores)} of {record.machine.cores} cores"),
+        ("memory peak", _number(record.peak_rss_bytes, " MB", 1e-6)),
+        ("  before load", _number(record.baseline_rss_bytes, " MB", 1e-6)),
+        ("latency", _number(record.latency_ms.p50, " ms")),
+    ]
+    energy = record.energy_j
+    if energy.value is not None or energy.reason != record.latency_ms.p50.reason:
+        return [*rows, ("energy", _number(energy, " mJ per inference", 1e3))]
+    return [*rows, ("energy", "unavailable for the same reason")]
 
 
 def _idle(idle: Idle) -> list[tuple[str, str]]:

@@ -7,11 +7,13 @@ from typing import Any
 from edgekit.boards.channel import Board
 from edgekit.boards.connection import Connection
 from edgekit.boards.profiling import ProfileSettings
+from edgekit.boards.qemu import QemuBoard
 from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, silent
 from edgekit_device import __version__
 from edgekit_device.codec import encode
+from edgekit_device.emulated import emulated_settings
 from edgekit_device.messages import Welcome
 from edgekit_device.profiles import load_profile
 
@@ -28,12 +30,15 @@ def check_board(
     Raises:
         BoardError: no way to the board, no agent, one of another version, or no runtime such as
             the settings name.
+        UsageError: an emulated board cannot obey the settings.
         BoardProfileError: the settings name an unknown board profile.
     """
     if settings.profile is not None:
         load_profile(settings.profile)
     with Connection(board, progress=progress) as connection:
         told = connection.welcome
+    if told.machine.emulator is not None:
+        emulated_settings(settings)
     check_agent(board, told, settings.runtime)
     return {
         "agent": encode(told.agent),
@@ -43,6 +48,7 @@ def check_board(
             "model": told.machine.model,
             "architecture": told.machine.architecture,
             "memory_bytes": told.machine.memory_bytes,
+            "emulator": told.machine.emulator,
         },
     }
 
@@ -70,5 +76,7 @@ def check_agent(board: Board, told: Welcome, runtime: str) -> None:
 def _install(board: Board, what: str) -> str:
     if isinstance(board, SshBoard):
         return f"edgekit boards add {board.name or 'NAME'} {board.url}"
+    if isinstance(board, QemuBoard):
+        return f"edgekit boards down {board}, and up again"
     python = getattr(board, "python", "python")
     return f"{python} -m pip install '{what}'"

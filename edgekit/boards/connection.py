@@ -48,9 +48,7 @@ class AgentError(BoardError):
 class Connection:
     """An agent that has said hello; `welcome` is what it told. Use it as a context manager."""
 
-    def __init__(
-        self, board: Board, stop: Stop | None = None, progress: Listener = silent
-    ) -> None:
+    def __init__(self, board: Board, stop: Stop | None = None, progress: Listener = silent) -> None:
         """Reaches the board and exchanges hellos.
 
         Raises:

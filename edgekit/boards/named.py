@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgekit.boards.channel import Board
 from edgekit.boards.local import local_board
+from edgekit.boards.qemu import KIND, qemu_board
 from edgekit.boards.ssh import AGENT_PYTHON, SshBoard, ssh_board
 from edgekit.disk import write_whole
 from edgekit.errors import BoardError
@@ -26,7 +27,7 @@ _KEYS = {"url", "python"}
 
 
 def parse_board(text: str) -> Board:
-    """Reads `local`, `local:PYTHON`, `ssh://user@host[:port]`, or a name that is remembered.
+    """Reads `local`, `local:PYTHON`, `qemu:PROFILE`, `ssh://user@host[:port]`, or a name.
 
     Raises:
         BoardError: no board of that form or name.
@@ -34,6 +35,8 @@ def parse_board(text: str) -> Board:
     kind, _, _ = text.partition(":")
     if kind == "local":
         return local_board(text)
+    if kind == KIND:
+        return qemu_board(text)
     if text.startswith("ssh://"):
         return ssh_board(text)
     remembered = boards()
@@ -42,8 +45,8 @@ def parse_board(text: str) -> Board:
     names = f" (remembered: {', '.join(remembered)})" if remembered else ""
     raise BoardError(
         f"{text!r} is no board{names}; give local, local:PYTHON with the interpreter of an "
-        "environment that has edgekit-device, ssh://user@host, or a name that was given with "
-        "edgekit boards add NAME ssh://user@host."
+        "environment that has edgekit-device, qemu:pi4, ssh://user@host, or a name that was given "
+        "with edgekit boards add NAME ssh://user@host."
     )
 
 

@@ -35,6 +35,7 @@ class Evidence:
     rounds: str
     runs: str
     threads: str
+    instructions: str
     batch: str = ""
 
 
@@ -66,6 +67,7 @@ def evidence(item: Mapping[str, Any]) -> Evidence:
         rounds=_times(record.get("round_medians_ms")),
         runs=str(record.get("runs", MISSING)),
         threads=str(record.get("threads", MISSING)),
+        instructions=_text("instructions", record.get("instructions")),
         batch=f"per invoke of {batch} samples" if batched else "",
     )
 
@@ -98,7 +100,7 @@ def _idle_share(record: Mapping[str, Any]) -> Number | None:
 
 def _idle(record: Mapping[str, Any]) -> str:
     share = _idle_share(record)
-    if share is None:
+    if share is None or (record.get("machine") or {}).get("emulator"):
         return ""
     if share.value is None:
         return f"CPU in use before the run: not known ({share.reason})"
@@ -112,6 +114,7 @@ def _machine(record: Mapping[str, Any]) -> str:
     memory = machine.get("memory_bytes")
     parts = [
         machine.get("model"),
+        machine.get("emulator"),
         machine.get("board") and f"profile {machine['board']}",
         machine.get("architecture"),
         machine.get("cores") and f"{machine['cores']} cores",

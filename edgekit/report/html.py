@@ -33,13 +33,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class BoardEvidence:
-    """All runs on one board, with their plots."""
+    """All runs on one board, with their plots; `counted`: an emulated board's instructions."""
 
     board: str
     machines: tuple[str, ...]
     idle: tuple[str, ...]
     busy: str
     runs: tuple[Evidence, ...]
+    counted: bool
     latency: Plot | None
     resources: Resources
 
@@ -196,7 +197,8 @@ def _evidence(comparison: Comparison) -> list[BoardEvidence]:
             machines=machines(items),
             idle=idle(items),
             busy=busy_before(items),
-            runs=tuple(evidence(item) for item in items),
+            runs=(runs := tuple(evidence(item) for item in items)),
+            counted=any(run.instructions != MISSING for run in runs),
             latency=latency_plot(board, items, f"latency-{i}"),
             resources=resources(
                 board,

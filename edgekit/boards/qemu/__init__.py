@@ -1,7 +1,7 @@
 """Boards that QEMU emulates, instruction by instruction: docs/emulated-boards.md."""
 
 from edgekit.boards.qemu.board import QemuBoard, qemu_board
-from edgekit.boards.qemu.machine import machines
-from edgekit.boards.qemu.standing import is_up, standing, take_down
+from edgekit.boards.qemu.machine import KIND, machines
+from edgekit.boards.qemu.standing import boards_up, is_up, take_down
 
-__all__ = ["QemuBoard", "is_up", "machines", "qemu_board", "standing", "take_down"]
+__all__ = ["KIND", "QemuBoard", "boards_up", "is_up", "machines", "qemu_board", "take_down"]

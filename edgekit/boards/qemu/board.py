@@ -14,8 +14,6 @@ from edgekit.boards.qemu.meeting import BOOT_S, SilenceError, meet
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step
 
-_ANSWER_S = 120.0
-
 
 @dataclass(frozen=True)
 class QemuBoard:
@@ -39,10 +37,10 @@ class QemuBoard:
             DiskError: the image cannot be built because the disk is full.
         """
         if standing.is_up(self.machine.name):
-            return self._join(_ANSWER_S)
+            return self._join()
         image = build_image(progress)
         progress(Step("boot", None, str(self)))
-        return self._meet(_Own(OwnEmulator(self.machine, image)), BOOT_S)
+        return self._meet(_Own(OwnEmulator(self.machine, image)))
 
     def explain(self, ended: Ended, *, greeted: bool) -> BoardError:
         """Why a channel ended before its time."""
@@ -57,35 +55,23 @@ class QemuBoard:
             return BoardError(f"QEMU cannot emulate {self}: it ends with code {ended.code}{last}.")
         return UnreachableError(f"The emulator of {self} has ended{last}.")
 
-    def boot(self, progress: Listener) -> Channel:
-        """Boots a board that stays up, and joins it.
-
-        Raises:
-            BoardError: it cannot be booted, or is up already.
-            DiskError: the image cannot be built because the disk is full.
-        """
-        image = build_image(progress)
-        progress(Step("boot", None, str(self)))
-        standing.boot(self.machine, image)
-        return self._join(BOOT_S)
-
-    def _join(self, wait_s: float) -> Channel:
+    def _join(self) -> Channel:
         try:
             port = standing.Port(self.machine.name)
         except OSError as error:
             raise UnreachableError(f"{self} is going down.") from error
-        return self._meet(_Joined(self.machine.name, port), wait_s)
+        return self._meet(_Joined(self.machine.name, port))
 
-    def _meet(self, channel: _Own | _Joined, wait_s: float) -> Channel:
+    def _meet(self, channel: _Own | _Joined) -> Channel:
         try:
-            meet(channel.socket, wait_s, channel.ended)
+            meet(channel.socket, BOOT_S, channel.ended)
         except SilenceError as error:
             gone = channel.ended()
             words = channel.close()
             if gone:
                 raise self.explain(words, greeted=False) from error
             raise BoardError(
-                f"{self} does not answer within {wait_s:.0f} s; end it with edgekit boards down "
+                f"{self} does not answer within {BOOT_S:.0f} s; end it with edgekit boards down "
                 f"{self}, and try again when this machine is less busy."
             ) from error
         except BaseException:

@@ -33,8 +33,9 @@ def command(machine: Machine, image: Image, agent: str, console: str) -> list[st
     Raises:
         BoardError: QEMU is not installed, or does not tell its version.
     """
-    told = {"profile": machine.name, "cpu": machine.cpu, "qemu": version()}
-    words = "".join(f" edgekit.{key}={value}" for key, value in told.items())
+    emulator = f"QEMU {version()}, {machine.cpu}, -icount shift=0"
+    told = {"profile": machine.name, "model": machine.model, "emulator": emulator}
+    words = "".join(f' edgekit.{key}="{value}"' for key, value in told.items())
     return [
         program(QEMU),
         *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
@@ -80,7 +81,7 @@ class OwnEmulator:
         # A file, not a pipe: nobody reads it before the end.
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as QEMU
         self._process: subprocess.Popen[bytes] | None = None
-        self._error: OSError | None = None
+        self._errors: list[OSError] = []
         with theirs:
             try:
                 line = command(machine, image, f"fd={theirs.fileno()}", "stdio,signal=off")
@@ -96,9 +97,9 @@ class OwnEmulator:
             )
             self._thread.start()
             self._starting.wait()
-        if self._error is not None:
+        for error in self._errors:
             self.close()
-            raise BoardError(f"{QEMU} cannot be started ({self._error.strerror}).")
+            raise BoardError(f"{QEMU} cannot be started ({error.strerror}).") from error
 
     def close(self) -> tuple[tuple[str, ...], int | None]:
         """Ends it; gives what it and its board's console said last, and its exit code."""
@@ -128,7 +129,7 @@ class OwnEmulator:
             ) as self._process:
                 self._starting.set()
         except OSError as error:
-            self._error = error
+            self._errors.append(error)
             self._starting.set()
 
 

@@ -15,9 +15,10 @@ _ARCHITECTURE = "aarch64"
 
 @dataclass(frozen=True)
 class Machine:
-    """An emulated board: the name of its profile, QEMU's name of its cores, and how many."""
+    """An emulated board: its profile's name, what people call it, and its cores as QEMU's."""
 
     name: str
+    model: str
     cpu: str
     cores: int
     memory_bytes: int
@@ -51,4 +52,6 @@ def parse_machine(text: str) -> Machine:
 def _machine(profile: BoardProfile) -> Machine:
     # The smallest that is sold: what fits there fits the others.
     memory_bytes = int(min(profile.memory_bytes))
-    return Machine(profile.name, profile.cpu.core.lower(), profile.cores, memory_bytes)
+    return Machine(
+        profile.name, profile.description, profile.cpu.core.lower(), profile.cores, memory_bytes
+    )

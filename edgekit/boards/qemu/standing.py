@@ -23,7 +23,14 @@ from edgekit.boards.qemu.image import Image
 from edgekit.boards.qemu.machine import Machine
 from edgekit.errors import BoardError
 
-_LOCK, _CLIENT, _PID, _AGENT, _CONSOLE, _IMAGE = "lock", "client", "pid", "agent", "console", "image"
+_LOCK, _CLIENT, _PID, _AGENT, _CONSOLE, _IMAGE = (
+    "lock",
+    "client",
+    "pid",
+    "agent",
+    "console",
+    "image",
+)
 _PATIENCE_S = 10.0
 
 
@@ -31,7 +38,7 @@ class BusyError(BoardError):
     """A board that is up, with another client."""
 
 
-def standing() -> list[str]:
+def boards_up() -> list[str]:
     """The names of the boards that are up."""
     folders = _home().iterdir() if _home().is_dir() else ()
     return sorted(folder.name for folder in folders if is_up(folder.name))

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -41,11 +42,10 @@ def main() -> None:
 
 def describe(command_line: str) -> None:
     """Write down what the kernel's command line says of the board, where the agent reads it."""
-    told = dict(word.partition("=")[::2] for word in command_line.split())
-    profile, cpu = told["edgekit.profile"], told["edgekit.cpu"]
-    emulator = f"QEMU {told['edgekit.qemu']}, {cpu}, -icount shift=0"
-    DESCRIPTION.write_text(json.dumps({"profile": profile, "emulator": emulator}))
-    socket.sethostname(f"{profile.replace('+', 'plus')}-emulated")
+    told = dict(word.partition("=")[::2] for word in shlex.split(command_line))
+    keys = ("profile", "model", "emulator")
+    DESCRIPTION.write_text(json.dumps({key: told[f"edgekit.{key}"] for key in keys}))
+    socket.sethostname(f"{told['edgekit.profile'].replace('+', 'plus')}-emulated")
 
 
 def open_port(ports: Path) -> int:
@@ -104,7 +104,7 @@ class Supervisor:
 
     def _take(self, piece: bytes) -> None:
         self._received += piece
-        before, mark, after = self._received.rpartition(MARK)
+        _, mark, after = self._received.rpartition(MARK)
         if not mark:
             if self._agent:
                 self._to_agent += self._received
