@@ -72,7 +72,8 @@ def _of_another(architecture: str, python: Sequence[int]) -> list[str]:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What is open to children is a lock: it is held as long as pip writes.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, close_fds=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "ERROR" in line]
         last = said[-1] if said else done.stderr.strip()[-300:]

@@ -25,7 +25,8 @@ def compile_all(folders: Sequence[Path], root: Path, python: tuple[int, int]) ->
     options = ["-q", "-q", "-j", str(os.cpu_count() or 1), "--invalidation-mode", "unchecked-hash"]
     command = [interpreter, "-I", "-m", "compileall", *options, "-s", str(root), "-p", "/"]
     # Some packages bring files for tests that no Python compiles.
-    subprocess.run([*command, *map(str, folders)], check=False, capture_output=True)
+    line = [*command, *map(str, folders)]
+    subprocess.run(line, check=False, capture_output=True, close_fds=False)
     return True
 
 

@@ -35,6 +35,8 @@ def building(folder: Path, progress: Listener) -> Iterator[None]:
     with keeping(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        # Programs that outlive us, if we are killed, hold it until they have ended: they write too.
+        os.set_inheritable(lock, True)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,7 +26,9 @@ APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "1";
+// A list that cannot be fetched is an error, not a warning; older lists are still used.
+APT::Update::Error-Mode "any";
 // What this machine does after an update of its own is none of ours.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;

@@ -21,7 +21,8 @@ _PACKAGES = {
 }
 # mke2fs is an administrator's program, but works for everybody.
 _MORE_FOLDERS = ("/usr/sbin", "/sbin")
-_FULL = "No space left on device"
+NO_SPACE = "No space left on device"
+"""What programs say when the disk is full."""
 
 
 def check_programs(*names: str) -> None:
@@ -76,10 +77,11 @@ def run(
         check=False,
         env=environment,
         cwd=cwd,
+        close_fds=bool(pass_fds),
         pass_fds=pass_fds,
     )
     said = done.stderr.decode("utf-8", errors="replace")
-    if done.returncode and _FULL in said:
+    if done.returncode and NO_SPACE in said:
         raise disk_full(cwd)
     if done.returncode:
         raise FailedError(name, done.returncode, said)

@@ -13,7 +13,7 @@ from edgekit.boards.qemu import kernel
 from edgekit.boards.qemu.bytecode import compile_all
 from edgekit.boards.qemu.cache import cache_folder
 from edgekit.boards.qemu.debian import Apt, sources_key, unpack
-from edgekit.boards.qemu.host import FailedError, disk_full, run
+from edgekit.boards.qemu.host import NO_SPACE, FailedError, disk_full, run
 from edgekit.boards.wheels import install_wheels
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step
@@ -71,8 +71,7 @@ def make_disk(folder: Path, progress: Listener) -> None:
             unpack(file, place)
     python = _python(root)
     progress(Step("build", 0.5, "fetching the TFLite runtimes for emulated boards (60 MB)"))
-    old = _OLD_RUNTIME if python <= _ITS_LAST_PYTHON else ()
-    install_wheels([*old, *_same_versions(), "numpy"], _PYTHON, python, root / SITE)
+    _install_runtimes(python, root / SITE)
     progress(Step("build", 0.7, "compiling Python's modules"))
     compile_all([root / "usr/lib" / f"python{python[0]}.{python[1]}", root / SITE], root, python)
     progress(Step("build", 0.9, "writing the disk"))
@@ -90,6 +89,19 @@ def make_disk(folder: Path, progress: Listener) -> None:
     shutil.rmtree(root)
     shutil.rmtree(kernel_root)
     progress(Step("build", 1.0, "the emulated boards' disk is ready"))
+
+
+def _install_runtimes(python: tuple[int, int], folder: Path) -> None:
+    old = _OLD_RUNTIME if python <= _ITS_LAST_PYTHON else ()
+    try:
+        install_wheels([*old, *_same_versions(), "numpy"], _PYTHON, python, folder)
+    except BoardError as error:
+        if NO_SPACE in str(error):
+            raise disk_full(folder) from error
+        raise BoardError(
+            f"The runtimes of emulated boards (Python {python[0]}.{python[1]}, {_PYTHON}) cannot be "
+            f"fetched: is there a network? {error}"
+        ) from error
 
 
 def _same_versions() -> list[str]:
