@@ -24,6 +24,7 @@ else:
 SCHEMA = "edgekit.boards/1"
 
 _KEYS = {"url", "python"}
+_KINDS = ("local", KIND)
 
 
 def parse_board(text: str) -> Board:
@@ -106,9 +107,10 @@ def forget(name: str) -> SshBoard:
 
 def check_name(name: str) -> None:
     """Raises BoardError for what cannot be a board's name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name == "local":
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name in _KINDS:
         raise BoardError(
-            f"{name!r} cannot be a board's name: give letters, digits, -, _ and . (and not local)."
+            f"{name!r} cannot be a board's name: give letters, digits, -, _ and . (and not "
+            f"{' or '.join(_KINDS)})."
         )
 
 

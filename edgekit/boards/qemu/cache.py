@@ -82,10 +82,14 @@ def layer(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
         if partial.exists():
             shutil.rmtree(partial)
         partial.mkdir()
-        make(partial)
-        for file in partial.iterdir():
-            _to_disk(file)
-        partial.rename(whole)
+        try:
+            make(partial)
+            for file in partial.iterdir():
+                _to_disk(file)
+            partial.rename(whole)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     os.utime(whole)
     others = [path for path in folder.iterdir() if path.is_dir() and path != partial]
     for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-_KEPT]:

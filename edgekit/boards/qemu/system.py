@@ -99,8 +99,8 @@ def _install_runtimes(python: tuple[int, int], folder: Path) -> None:
         if NO_SPACE in str(error):
             raise disk_full(folder) from error
         raise BoardError(
-            f"The runtimes of emulated boards (Python {python[0]}.{python[1]}, {_PYTHON}) cannot be "
-            f"fetched: is there a network? {error}"
+            f"The runtimes of emulated boards (Python {python[0]}.{python[1]}, {_PYTHON}) cannot "
+            f"be fetched: is there a network? {error}"
         ) from error
 
 
