@@ -1,4 +1,4 @@
-"""Instruction counts of one model over several boots of emulated boards, and the agent's size there.
+"""Instruction counts of one model over several boots of an emulated board; the agent's size there.
 
 The model is the digits CNN, untrained: counts do not depend on what the weights are.
 """

@@ -29,7 +29,7 @@ from edgekit_device.messages import (
 ANSWER_S = 120.0
 """How long an answer that needs no measurement may take."""
 
-_HELLO_S = 60.0
+_HELLO_S = 120.0
 _PIECE = 1 << 16
 _MOST_LINE_BYTES = 1 << 28
 _MOST_NOISE_LINES = 200

@@ -10,7 +10,7 @@ from edgekit.boards.qemu import standing
 from edgekit.boards.qemu.emulator import OwnEmulator
 from edgekit.boards.qemu.image import build_image
 from edgekit.boards.qemu.machine import Machine, parse_machine
-from edgekit.boards.qemu.meeting import BOOT_S, SilenceError, meet
+from edgekit.boards.qemu.meeting import BOOT_S, GoneError, SilenceError, meet
 from edgekit.errors import BoardError
 from edgekit.progress import Listener, Step
 
@@ -65,11 +65,10 @@ class QemuBoard:
     def _meet(self, channel: _Own | _Joined) -> Channel:
         try:
             meet(channel.socket, BOOT_S, channel.ended)
+        except GoneError as error:
+            raise self.explain(channel.close(), greeted=False) from error
         except SilenceError as error:
-            gone = channel.ended()
-            words = channel.close()
-            if gone:
-                raise self.explain(words, greeted=False) from error
+            channel.close()
             raise BoardError(
                 f"{self} does not answer within {BOOT_S:.0f} s; end it with edgekit boards down "
                 f"{self}, and try again when this machine is less busy."

@@ -89,7 +89,7 @@ class OwnEmulator:
                 self.socket.close()
                 self._words.close()
                 raise
-            own = [sys.executable, "-S", edgekit_device.lifeline.__file__, str(os.getpid())]
+            own = [sys.executable, "-I", "-S", edgekit_device.lifeline.__file__, str(os.getpid())]
             self._starting = threading.Event()
             # For the kernel, the parent that must live is the thread that starts a process.
             self._thread = threading.Thread(

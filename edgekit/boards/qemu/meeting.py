@@ -22,13 +22,18 @@ class SilenceError(BoardError):
     """A board whose port is there, but which nobody answers from."""
 
 
+class GoneError(BoardError):
+    """A board whose emulator has ended."""
+
+
 def meet(port: socket.socket, wait_s: float, ended: Callable[[], bool]) -> None:
     """Has the board start an agent for us alone; what an earlier one still says is passed over.
 
     `ended` tells whether the emulator is gone.
 
     Raises:
-        SilenceError: the board does not answer in time, or its emulator ends.
+        SilenceError: the board does not answer in time.
+        GoneError: its emulator ends.
     """
     mark = _MARK + secrets.token_hex(8).encode() + b"\n"
     until_s = time.monotonic() + wait_s
@@ -37,12 +42,14 @@ def meet(port: socket.socket, wait_s: float, ended: Callable[[], bool]) -> None:
         said = b""
         # The agent says nothing unasked: what comes last is the mark.
         while not said.endswith(mark):
-            if ended() or time.monotonic() > until_s:
+            if ended():
+                raise GoneError("the board has ended")
+            if time.monotonic() > until_s:
                 raise SilenceError("the board does not answer")
             if select.select([port], [], [], _POLL_S)[0]:
                 piece = port.recv(_MOST)
                 if not piece:
-                    raise SilenceError("the board has ended")
+                    raise GoneError("the board has ended")
                 said = (said + piece)[-_MOST:]
     except ConnectionError as error:
-        raise SilenceError("the board has ended") from error
+        raise GoneError("the board has ended") from error
