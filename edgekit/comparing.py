@@ -84,7 +84,7 @@ def compare(
     npus = _apart(npus)
     if npus:
         instruction_sets()
-    agents = {board: check_board(board, profiling) for board in places}
+    agents = {board: check_board(board, profiling, progress) for board in places}
     run = open_run(out)
     found: list[str] = []
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from edgekit_device.affinity import cores_from
+from edgekit_device.agent import agent
 from edgekit_device.codec import encode
 from edgekit_device.depot import DEFAULT_BYTES
 from edgekit_device.emulation_cli import add_emulate, run_emulate
@@ -26,7 +27,6 @@ from edgekit_device.meters.named import FORMS
 from edgekit_device.profile import profile_models
 from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event, Progress, silent
-from edgekit_device.result import agent
 from edgekit_device.runtime import installed
 from edgekit_device.serve import serve_stdio
 from edgekit_device.settings import RUNTIME_CHOICES, Settings

@@ -24,4 +24,10 @@ def die_with_parent(parent: int | None = None) -> None:
     # A parent that died before that call sends no signal. Without its number, one that died before
     # getppid above is seen by the end of what it should have sent, as nothing has been run yet.
     if os.getppid() != parent:
-        sys.exit("the agent has ended")
+        sys.exit("the parent has ended")
+
+
+if __name__ == "__main__":
+    # PARENT PROGRAM ARGUMENT…: becomes the program, which ends with the parent.
+    die_with_parent(int(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])

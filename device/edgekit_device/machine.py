@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from edgekit_device.emulated import read_emulated
 from edgekit_device.number import Number
 from edgekit_device.record import Idle, Machine
 
@@ -27,16 +28,22 @@ def device_tree_model(root: Path) -> str | None:
 
 
 def read_machine(root: Path, board: str | None) -> Machine:
-    """Describe this machine; `root` is where `/proc` is found, `board` the profile applied."""
+    """Describe this machine; `root` is where `/proc` is found, `board` the profile applied.
+
+    Raises:
+        BoardProfileError: an emulated board describes itself in another form.
+    """
+    emulated = read_emulated(root)
     return Machine(
         board=board,
-        model=device_tree_model(root) or _cpu_model(root) or platform.processor() or "unknown",
+        model=_model(root) if emulated is None else f"{emulated.model}, emulated",
         architecture=platform.machine(),
         cores=cores(),
         memory_bytes=int(psutil.virtual_memory().total),
         os=_os_name(),
         kernel=platform.release(),
         cpu_frequency_hz=_cpu_frequency_hz(),
+        emulator=None if emulated is None else emulated.emulator,
     )
 
 
@@ -88,6 +95,10 @@ def idle_baseline(seconds: float) -> Idle:
     time.sleep(seconds)
     busy.add(before, cpu_clock())
     return Idle(busy.utilisation("give --idle-seconds more"), seconds)
+
+
+def _model(root: Path) -> str:
+    return device_tree_model(root) or _cpu_model(root) or platform.processor() or "unknown"
 
 
 def _cpu_model(root: Path) -> str | None:

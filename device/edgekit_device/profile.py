@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from edgekit_device.affinity import check_cores
+from edgekit_device.emulated import NOT_WATCHED, emulated_settings, read_emulated
 from edgekit_device.energy_windows import MeterLog, Stretch, lengthened
 from edgekit_device.errors import ModelError
 from edgekit_device.machine import idle_baseline, read_machine
@@ -49,6 +50,9 @@ def profile_models(
     """
     settings = settings or Settings()
     check_cores(settings.affinity)
+    emulated = read_emulated(root)
+    if emulated is not None:
+        settings = emulated_settings(settings)
     board = board_here(settings.profile, root)
     runtime = choose(settings.runtime, installed())
     machine = read_machine(root, board.profile.name if board.profile else None)
@@ -61,6 +65,8 @@ def profile_models(
             progress(Event("meter", message=_meter_text(recording, settings)))
         progress(Event("idle"))
         idle, before = _idle(settings.idle_seconds)
+        if emulated is not None:
+            idle = NOT_WATCHED
         watch = Watch(root)
         subjects = [Subject(Path(path), settings, runtime, watch) for path in paths]
         with ExitStack() as stack:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgekit_device.board import BoardProfile, parse_board
+from edgekit_device.emulated import Emulated, read_emulated
 from edgekit_device.errors import BoardProfileError
 from edgekit_device.machine import device_tree_model
 
@@ -130,6 +131,9 @@ def board_here(named: str | None, root: Path) -> Board:
 
     A Raspberry Pi that no profile is of gets the `nearest` one, `widened`, with a note.
     """
+    emulated = read_emulated(root)
+    if emulated is not None:
+        return _emulated_board(named, emulated)
     board = Board(load_profile(named), None) if named is not None else _recognised(root)
     profile = board.profile
     if profile is None or profile.architecture == platform.machine():
@@ -139,6 +143,18 @@ def board_here(named: str | None, root: Path) -> Board:
         f"the board profile {profile.name} is of an {profile.architecture} board, this machine "
         f"is {platform.machine()}: the board's power model says nothing about it",
     )
+
+
+def _emulated_board(named: str | None, emulated: Emulated) -> Board:
+    own = load_profile(emulated.profile)
+    profile = own if named is None else load_profile(named)
+    if profile.cpu.core != own.cpu.core:
+        return Board(
+            None,
+            f"the board profile {profile.name} is of a {profile.cpu.core}, this board emulates a "
+            f"{own.cpu.core}, whose instructions are others",
+        )
+    return Board(profile, None)
 
 
 def _recognised(root: Path) -> Board:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from edgekit_device.agent import agent
+from edgekit_device.emulated import NO_TIME
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
 from edgekit_device.energy_windows import MeterLog, metered_energies
 from edgekit_device.latency import latency_ms, median_ms, unavailable_latency
 from edgekit_device.number import Number
 from edgekit_device.profiles import Board
-from edgekit_device.record import Agent, Failure, Idle, Machine, Record, Runtime
+from edgekit_device.record import Failure, Idle, Machine, Record, Runtime
 from edgekit_device.settings import Settings
 from edgekit_device.subject import Subject
 from edgekit_device.tally import Tally
-from edgekit_device.version import __version__
 from edgekit_device.watching import conditions
 
 
@@ -31,11 +31,6 @@ class Circumstances:
     idle: Idle
     log: MeterLog | None = None
     no_meter: str | None = None
-
-
-def agent() -> Agent:
-    """Describe this agent."""
-    return Agent(__version__, platform.python_version())
 
 
 def record(subject: Subject, around: Circumstances) -> Record:
@@ -65,6 +60,8 @@ def record(subject: Subject, around: Circumstances) -> Record:
 
 
 def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) -> dict[str, Any]:
+    if around.machine.emulator is not None:
+        return _emulated_numbers(subject, around)
     shares = subject.shares
     rounds = [share.tally for share in shares]
     every = Tally.merged(rounds)
@@ -87,6 +84,37 @@ def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) ->
         "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
+    }
+
+
+def _emulated_numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
+    """What holds where the clock counts instructions: shares of it, memory, and the count."""
+    shares = subject.shares
+    every = Tally.merged([share.tally for share in shares])
+    cores = sum(share.cpu_ns for share in shares) / sum(share.wall_ns for share in shares)
+    # One thread: beside so few runs, reading the clocks would look like a part of a second core.
+    cores = min(cores, 1.0)
+    no_time = Number.unavailable(NO_TIME)
+    return {
+        "load_ms": no_time,
+        "warmup_ms": (),
+        "runs": every.runs,
+        "latency_ms": unavailable_latency(NO_TIME),
+        "throughput_per_s": no_time,
+        "cpu_utilisation": Number.emulated(cores / around.machine.cores),
+        "cpu_cores": Number.emulated(cores),
+        "machine_cpu_utilisation": Number.unavailable(
+            "the few runs on an emulated board are too short to tell"
+        ),
+        "peak_rss_bytes": Number.emulated(max(share.peak_rss_bytes for share in shares)),
+        "baseline_rss_bytes": Number.emulated(subject.baseline_rss_bytes),
+        "energy_j": no_time,
+        "energy_above_idle_j": no_time,
+        "metered": None,
+        # One instruction is a nanosecond of that clock.
+        "instructions": Number.emulated(every.percentile_ns(0.5)),
+        "samples": (),
+        "round_medians_ms": (),
     }
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgekit_device.agent import agent
 from edgekit_device.codec import decode
 from edgekit_device.depot import DEFAULT_BYTES, Depot
 from edgekit_device.errors import EdgeKitDeviceError, RequestError, UsageError
@@ -47,7 +48,6 @@ from edgekit_device.messages import (
 )
 from edgekit_device.profiles import board_here
 from edgekit_device.progress import Event
-from edgekit_device.result import agent
 from edgekit_device.runtime import installed
 
 _LONGEST_KEEP_S = 86400.0
@@ -274,3 +274,8 @@ class Server:
 
 
 _NO_EVENT = {"model": None, "round": None, "rounds": None, "message": None}
+
+
+if __name__ == "__main__":
+    # As quick to start as can be: a slow machine's time for the command line is saved.
+    serve_stdio()

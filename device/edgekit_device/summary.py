@@ -24,6 +24,8 @@ def record_text(record: Record) -> str:
     lines.append(_line("runtime", runtime))
     if record.error is not None:
         return "\n".join([*lines, _line("error", f"({record.error.kind}) {record.error.message}")])
+    if record.machine.emulator is not None:
+        return "\n".join([*lines, *(_line(name, text) for name, text in _emulated(record))])
     warmup = ", ".join(f"{value:.3f}" for value in record.warmup_ms) or "none"
     rows = [
         *_idle(record.idle),
@@ -97,6 +99,7 @@ def machine_text(
     ]
     rows = [
         ("machine", f"{machine.model}, {machine.architecture}, {machine.cores} cores"),
+        *([] if machine.emulator is None else [("emulated by", machine.emulator)]),
         ("memory", f"{machine.memory_bytes / 1e6:,.0f} MB"),
         ("system", f"{machine.os}, kernel {machine.kernel}"),
         ("CPU frequency", _number(machine.cpu_frequency_hz, " MHz", 1e-6)),
@@ -112,6 +115,24 @@ def machine_text(
     return "\n".join(_line(name, text) for name, text in rows)
 
 
+def _emulated(record: Record) -> list[tuple[str, str]]:
+    """What an emulated board tells; time and energy where somebody has estimated them."""
+    rows = [
+        ("emulated by", str(record.machine.emulator)),
+        ("golden check", _golden(record.golden)),
+        *_batch(record.batch),
+        ("instructions", _number(record.instructions, " per inference")),
+        ("CPU", f"{_number(record.cpu_cores)} of {record.machine.cores} cores"),
+        ("memory peak", _number(record.peak_rss_bytes, " MB", 1e-6)),
+        ("  before load", _number(record.baseline_rss_bytes, " MB", 1e-6)),
+        ("latency p50", _number(record.latency_ms.p50, " ms")),
+    ]
+    energy = record.energy_j
+    if energy.value is not None or energy.reason != record.latency_ms.p50.reason:
+        return [*rows, ("energy", _number(energy, " mJ per inference", 1e3))]
+    return [*rows, ("energy", "unavailable for the same reason")]
+
+
 def _idle(idle: Idle) -> list[tuple[str, str]]:
     share = idle.cpu_utilisation
     if share.value is None:
@@ -125,9 +146,6 @@ def _idle(idle: Idle) -> list[tuple[str, str]]:
 
 def _latency(record: Record) -> list[tuple[str, str]]:
     latency = record.latency_ms
-    # An estimate has no rounds and no other percentile.
-    if latency.min.value is None:
-        return [("latency p50", _number(latency.p50, " ms"))]
     tail = [("p90", latency.p90), ("p99", latency.p99), ("max", latency.max)]
     rest = ", ".join(f"{name} {_number(number)}" for name, number in tail)
     return [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgekit.errors import BoardError
+from edgekit.progress import Listener
 
 _LAST_WORDS = 4000
 _PATIENCE_S = 2.0
@@ -49,8 +50,8 @@ class Board(Protocol):
     def keep_s(self) -> float:
         """Seconds that a job may outlive its connection; 0: it ends with it."""
 
-    def open(self) -> Channel:
-        """Starts or reaches the agent.
+    def open(self, progress: Listener) -> Channel:
+        """Starts or reaches the agent, and tells of what takes long.
 
         Raises:
             BoardError: there is no way to it.

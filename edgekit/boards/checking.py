@@ -7,17 +7,22 @@ from typing import Any
 from edgekit.boards.channel import Board
 from edgekit.boards.connection import Connection
 from edgekit.boards.profiling import ProfileSettings, with_own_profile
+from edgekit.boards.qemu import QemuBoard
 from edgekit.boards.ssh import SshBoard
 from edgekit.errors import BoardError
+from edgekit.progress import Listener, silent
 from edgekit_device import __version__
 from edgekit_device.codec import encode
+from edgekit_device.emulated import emulated_settings
 from edgekit_device.messages import Welcome
 from edgekit_device.profiles import load_profile
 
 _UNKNOWN = "0+unknown"
 
 
-def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
+def check_board(
+    board: Board, settings: ProfileSettings, progress: Listener = silent
+) -> dict[str, Any]:
     """Asks the board's agent whether it could profile with these settings.
 
     Gives the versions of the agent, its Python and its runtimes, and which machine it is.
@@ -25,13 +30,16 @@ def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
     Raises:
         BoardError: no way to the board, no agent, one of another version, or no runtime such as
             the settings name.
+        UsageError: an emulated board cannot obey the settings.
         BoardProfileError: the settings name an unknown board profile.
     """
     profile = with_own_profile(board, settings).profile
     if profile is not None:
         load_profile(profile)
-    with Connection(board) as connection:
+    with Connection(board, progress=progress) as connection:
         told = connection.welcome
+    if told.machine.emulator is not None:
+        emulated_settings(settings)
     check_agent(board, told, settings.runtime)
     return {
         "agent": encode(told.agent),
@@ -41,6 +49,7 @@ def check_board(board: Board, settings: ProfileSettings) -> dict[str, Any]:
             "model": told.machine.model,
             "architecture": told.machine.architecture,
             "memory_bytes": told.machine.memory_bytes,
+            "emulator": told.machine.emulator,
         },
     }
 
@@ -68,5 +77,7 @@ def check_agent(board: Board, told: Welcome, runtime: str) -> None:
 def _install(board: Board, what: str) -> str:
     if isinstance(board, SshBoard):
         return f"edgekit boards add {board.name or 'NAME'} {board.url}"
+    if isinstance(board, QemuBoard):
+        return f"edgekit boards down {board}, and up again"
     python = getattr(board, "python", "python")
     return f"{python} -m pip install '{what}'"

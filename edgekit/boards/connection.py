@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from edgekit.boards.channel import Board, Ended, Stop, StoppedError
 from edgekit.errors import BoardError
+from edgekit.progress import Listener, silent
 from edgekit_device.errors import RequestError
 from edgekit_device.messages import (
     PROTOCOL,
@@ -28,7 +29,7 @@ from edgekit_device.messages import (
 ANSWER_S = 120.0
 """How long an answer that needs no measurement may take."""
 
-_HELLO_S = 60.0
+_HELLO_S = 120.0
 _PIECE = 1 << 16
 _MOST_LINE_BYTES = 1 << 28
 _MOST_NOISE_LINES = 200
@@ -47,7 +48,7 @@ class AgentError(BoardError):
 class Connection:
     """An agent that has said hello; `welcome` is what it told. Use it as a context manager."""
 
-    def __init__(self, board: Board, stop: Stop | None = None) -> None:
+    def __init__(self, board: Board, stop: Stop | None = None, progress: Listener = silent) -> None:
         """Reaches the board and exchanges hellos.
 
         Raises:
@@ -56,7 +57,7 @@ class Connection:
         """
         self.board, self._stop = board, stop
         self._rest, self._greeted = bytearray(), False
-        self._channel = board.open()
+        self._channel = board.open(progress)
         try:
             self.welcome = self._greet()
         except BaseException:

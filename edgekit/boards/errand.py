@@ -43,7 +43,7 @@ class Errand:
         tries, connections = 0, 0
         while True:
             try:
-                with Connection(self._board, self._stop) as connection:
+                with Connection(self._board, self._stop, self._progress) as connection:
                     tries, connections = 0, connections + 1
                     return self._through(connection, resumed=resumed or self._starts > 0)
             except UnreachableError as error:

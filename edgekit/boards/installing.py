@@ -6,13 +6,14 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from edgekit.boards.channel import Board
 from edgekit.boards.checking import check_agent
 from edgekit.boards.connection import Connection
 from edgekit.boards.probing import Python, check_disk, probe, suitable_python
 from edgekit.boards.ssh import AGENT_FOLDER, AGENT_PYTHON, CommandError, SshBoard
 from edgekit.boards.wheels import build_wheel, checkout, fetch_wheels
 from edgekit.errors import BoardError
-from edgekit.progress import Listener, Step
+from edgekit.progress import Listener, Step, silent
 from edgekit_device import __version__
 from edgekit_device.messages import Welcome
 
@@ -56,13 +57,13 @@ def install(board: SshBoard, progress: Listener, *, offline: bool = False) -> We
     return welcome
 
 
-def greet(board: SshBoard) -> Welcome:
+def greet(board: Board, progress: Listener = silent) -> Welcome:
     """The hello of the board's agent, if it is of this version and has a runtime.
 
     Raises:
         BoardError: it is not so.
     """
-    with Connection(board) as connection:
+    with Connection(board, progress=progress) as connection:
         check_agent(board, connection.welcome, "auto")
         return connection.welcome
 

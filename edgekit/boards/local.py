@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from edgekit.boards.channel import Channel, Ended, ProcessChannel, UnreachableError
 from edgekit.errors import BoardError
+from edgekit.progress import Listener
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class LocalBoard:
     def __str__(self) -> str:
         return "local" if self.python == Path(sys.executable) else f"local:{self.python}"
 
-    def open(self) -> Channel:
+    def open(self, progress: Listener) -> Channel:
         """Starts the agent.
 
         Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 from edgekit.boards.channel import Board
 from edgekit.boards.local import local_board
 from edgekit.boards.profile_file import toml_text
+from edgekit.boards.qemu import KIND, qemu_board
 from edgekit.boards.ssh import AGENT_PYTHON, SshBoard, ssh_board
 from edgekit.disk import write_whole
 from edgekit.errors import BoardError
@@ -24,10 +25,11 @@ else:
 SCHEMA = "edgekit.boards/1"
 
 _KEYS = {"url", "python", "profile"}
+_KINDS = ("local", KIND)
 
 
 def parse_board(text: str) -> Board:
-    """Reads `local`, `local:PYTHON`, `ssh://user@host[:port]`, or a name that is remembered.
+    """Reads `local`, `local:PYTHON`, `qemu:PROFILE`, `ssh://user@host[:port]`, or a name.
 
     Raises:
         BoardError: no board of that form or name.
@@ -35,6 +37,8 @@ def parse_board(text: str) -> Board:
     kind, _, _ = text.partition(":")
     if kind == "local":
         return local_board(text)
+    if kind == KIND:
+        return qemu_board(text)
     if text.startswith("ssh://"):
         return ssh_board(text)
     remembered = boards()
@@ -43,8 +47,8 @@ def parse_board(text: str) -> Board:
     names = f" (remembered: {', '.join(remembered)})" if remembered else ""
     raise BoardError(
         f"{text!r} is no board{names}; give local, local:PYTHON with the interpreter of an "
-        "environment that has edgekit-device, ssh://user@host, or a name that was given with "
-        "edgekit boards add NAME ssh://user@host."
+        "environment that has edgekit-device, qemu:pi4, ssh://user@host, or a name that was given "
+        "with edgekit boards add NAME ssh://user@host."
     )
 
 
@@ -118,9 +122,10 @@ def forget(name: str) -> SshBoard:
 
 def check_name(name: str) -> None:
     """Raises BoardError for what cannot be a board's name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name == "local":
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name in _KINDS:
         raise BoardError(
-            f"{name!r} cannot be a board's name: give letters, digits, -, _ and . (and not local)."
+            f"{name!r} cannot be a board's name: give letters, digits, -, _ and . (and not "
+            f"{' or '.join(_KINDS)})."
         )
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from edgekit.boards.channel import Channel, Ended, ProcessChannel, UnreachableError
 from edgekit.errors import BoardError
+from edgekit.progress import Listener
 
 AGENT_FOLDER = "$HOME/.local/share/edgekit/agent"
 """Where `edgekit boards add` puts the agent's environment on a board, as its shell reads it."""
@@ -68,7 +69,7 @@ class SshBoard:
         # The login shell may be any: single quotes mean the same to all.
         return ["ssh", "-T", *options, *port, "--", self._host(), f"sh -c {shlex.quote(remote)}"]
 
-    def open(self) -> Channel:
+    def open(self, progress: Listener) -> Channel:
         """Starts ssh, which starts the agent.
 
         Raises:

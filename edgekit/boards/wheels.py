@@ -45,17 +45,35 @@ def fetch_wheels(what: str, architecture: str, python: Sequence[int], folder: Pa
     Raises:
         BoardError: there is no network here either, or no wheel for such a board.
     """
+    options = _of_another(architecture, python)
+    _pip("download", *options, "--dest", str(folder), "--find-links", str(folder), what)
+
+
+def install_wheels(
+    what: Sequence[str], architecture: str, python: Sequence[int], folder: Path
+) -> None:
+    """Unpacks packages and what they need, for a Python that is not run here, into the folder.
+
+    Raises:
+        BoardError: there is no network, or no wheel for such a Python.
+    """
+    options = _of_another(architecture, python)
+    _pip("install", *options, "--no-compile", "--target", str(folder), *what)
+
+
+def _of_another(architecture: str, python: Sequence[int]) -> list[str]:
+    """pip's options that have it take wheels for another machine's Python."""
     platforms = [f"manylinux_{glibc}_{architecture}" for glibc in _MANYLINUX]
     platforms.append(f"manylinux2014_{architecture}")
     version = f"{python[0]}.{python[1]}"
     options = [part for name in platforms for part in ("--platform", name)]
-    options += ["--python-version", version, "--only-binary", ":all:", "--dest", str(folder)]
-    _pip("download", *options, "--find-links", str(folder), what)
+    return [*options, "--python-version", version, "--only-binary", ":all:"]
 
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What is open to children is a lock: it is held as long as pip writes.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, close_fds=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "ERROR" in line]
         last = said[-1] if said else done.stderr.strip()[-300:]

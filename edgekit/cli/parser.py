@@ -129,8 +129,14 @@ def _boards(command: argparse.ArgumentParser) -> None:
         help="install nothing: the interpreter of an environment there that has the agent",
     )
     _common(add)
-    _common(actions.add_parser("list", help="the boards that are remembered"))
+    _common(
+        actions.add_parser(
+            "list", help="the boards that are remembered, and the emulated ones that are up"
+        )
+    )
     for name, does in (
+        ("up", "boot an emulated board, which stays up: qemu:pi4"),
+        ("down", "end an emulated board"),
         ("check", "say what is wrong with a board, or that nothing is"),
         ("remove", "forget a board"),
     ):
@@ -243,8 +249,8 @@ def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
         action="append" if many else "store",
         default=None if many else "local",
         metavar="BOARD",
-        help="local (default), local:PYTHON for another environment's interpreter, a name given "
-        "with edgekit boards add, or ssh://USER@HOST"
+        help="local (default), local:PYTHON for another environment's interpreter, qemu:pi4 for an "
+        "emulated board, a name given with edgekit boards add, or ssh://USER@HOST"
         + ("; may be given more than once: boards work side by side" if many else ""),
     )
 

@@ -35,7 +35,7 @@ class Evidence:
     rounds: str
     runs: str
     threads: str
-    instructions: str = ""
+    instructions: str
     batch: str = ""
 
 
@@ -67,7 +67,7 @@ def evidence(item: Mapping[str, Any]) -> Evidence:
         rounds=_times(record.get("round_medians_ms")),
         runs=str(record.get("runs", MISSING)),
         threads=str(record.get("threads", MISSING)),
-        instructions=_instructions(record),
+        instructions=_text("instructions", record.get("instructions")),
         batch=f"per invoke of {batch} samples" if batched else "",
     )
 
@@ -100,7 +100,7 @@ def _idle_share(record: Mapping[str, Any]) -> Number | None:
 
 def _idle(record: Mapping[str, Any]) -> str:
     share = _idle_share(record)
-    if share is None:
+    if share is None or (record.get("machine") or {}).get("emulator"):
         return ""
     if share.value is None:
         return f"CPU in use before the run: not known ({share.reason})"
@@ -154,11 +154,6 @@ def _number(data: object) -> Number | None:
         return Number.from_json(data)
     except RecordError:
         return None
-
-
-def _instructions(record: Mapping[str, Any]) -> str:
-    number = _number(record.get("instructions"))
-    return "" if number is None or number.value is None else number_text("macs", number)
 
 
 def _text(column: str, data: object) -> str:

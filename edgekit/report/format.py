@@ -83,7 +83,7 @@ def parts(column: str, value: float, like: float | None = None) -> tuple[str, st
         return scaled(value / 1e3, like / 1e3, _SECONDS)
     if column.endswith("_j"):
         return scaled(value, like, _JOULES)
-    if column in ("parameters", "macs"):
+    if column in ("parameters", "macs", "instructions"):
         return _decimal(value, like, _COUNT)
     if column == "accuracy":
         return _accuracy(value, like)

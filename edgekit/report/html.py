@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class BoardEvidence:
-    """All runs on one board, with their plots."""
+    """All runs on one board, with their plots; `counted`: an emulated board's instructions."""
 
     board: str
     machines: tuple[str, ...]
@@ -42,6 +42,7 @@ class BoardEvidence:
     busy: str
     runs: tuple[Evidence, ...]
     around: tuple[Circumstances, ...]
+    counted: bool
     latency: Plot | None
     resources: Resources
 
@@ -198,7 +199,8 @@ def _evidence(comparison: Comparison) -> list[BoardEvidence]:
             machines=machines(items),
             idle=idle(items),
             busy=busy_before(items),
-            runs=tuple(evidence(item) for item in items),
+            runs=(runs := tuple(evidence(item) for item in items)),
+            counted=any(run.instructions != MISSING for run in runs),
             around=tuple(circumstances(item) for item in items),
             latency=latency_plot(board, items, f"latency-{i}"),
             resources=resources(

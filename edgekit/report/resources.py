@@ -238,6 +238,8 @@ def _reason(record: Mapping[str, Any]) -> str:
     if error:
         said = error.get("message") or error.get("kind") if isinstance(error, Mapping) else error
         return f"the run failed ({said})"
+    if (record.get("machine") or {}).get("emulator"):
+        return "the clock of an emulated board does not tell time"
     interval = (record.get("settings") or {}).get("sample_interval_s")
     if interval == 0:
         return "sampling was switched off"

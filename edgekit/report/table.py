@@ -179,7 +179,7 @@ def _instruction_tables(shown: Grid) -> Iterator[RenderableType]:
             relative = ""
             if base is not None and row.recipe != BASE:
                 relative = ratio_text(ratio(row.instructions, base))
-            count = number_text("macs", row.instructions, "")
+            count = number_text("instructions", row.instructions, "")
             table.add_row(_text(row.recipe), _text(count, (f" {relative}", "cyan")))
         yield table
 

@@ -20,7 +20,7 @@ from edgekit.boards import LocalBoard, ProfileSettings, parse_board, profile_on
 from edgekit.boards.channel import Ended
 from edgekit.boards.connection import Connection
 from edgekit.errors import BoardError
-from edgekit.progress import Step
+from edgekit.progress import Listener, Step
 
 QUICK = ProfileSettings(runs=2, seconds=0, warmup=1, rounds=2, idle_seconds=0)
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,7 @@ class SocketBoard:
     def __str__(self) -> str:
         return "socket"
 
-    def open(self) -> "SocketChannel":
+    def open(self, progress: Listener) -> "SocketChannel":
         return SocketChannel()
 
     def explain(self, ended: Ended, *, greeted: bool) -> BoardError:

@@ -1,0 +1,45 @@
+"""The image that all emulated boards start from, made where it is not there yet.
+
+It has two layers, each under a key of what it is made from: the disk (packages and runtimes) takes
+a download, the archive with the agent only a moment. So a change of the agent costs no download.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgekit.boards.qemu.agent import archive_key, make_archive
+from edgekit.boards.qemu.cache import building, cache_folder, layer
+from edgekit.boards.qemu.host import QEMU, check_programs
+from edgekit.boards.qemu.system import disk_key, make_disk
+from edgekit.progress import Listener
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an emulator starts from: a kernel, the archive that it unpacks first, and a disk."""
+
+    kernel: Path
+    archive: Path
+    disk: Path
+
+
+def build_image(progress: Listener) -> Image:
+    """The image, built where it is not there yet; two that want it at once build it once.
+
+    Raises:
+        BoardError: a program is missing, or a package cannot be fetched.
+        DiskError: the disk is full, or the cache folder cannot be written.
+    """
+    check_programs(QEMU)
+    cache = cache_folder()
+    with building(cache, progress):
+        key = disk_key()
+        if not (cache / "disks" / key).is_dir():
+            check_programs("apt-get", "dpkg-deb", "mke2fs")
+        disk = layer(cache / "disks", key, partial(make_disk, progress=progress))
+        make = partial(make_archive, disk=disk)
+        archive = layer(cache / "agents", archive_key(disk), make)
+    return Image(disk / "kernel", archive / "archive", disk / "disk")
