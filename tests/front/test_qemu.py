@@ -21,7 +21,7 @@ import pytest
 
 from edgekit.boards import ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.connection import Connection
-from edgekit.boards.qemu import cpio, host, machines, standing
+from edgekit.boards.qemu import QemuBoard, cpio, host, machines, standing
 from edgekit.boards.qemu.cache import cache_folder
 from edgekit.boards.qemu.emulator import version
 from edgekit.boards.qemu.image import build_image
@@ -297,7 +297,7 @@ def test_a_board_that_is_killed_in_a_job_is_replaced_and_the_job_ends(pi4: Any) 
 
     def kill_once(step: Step) -> None:
         steps.append(step)
-        if "warm-up" in step.detail and not any(step.task == "boot" for step in steps):
+        if " load" in step.detail and not any(step.task == "boot" for step in steps):
             (victim,) = [one for one in emulators() if "cortex-a72" in one.cmdline()]
             victim.kill()
 
@@ -333,6 +333,16 @@ def test_a_thread_that_is_gone_takes_no_emulator_with_it(built: Built) -> None:
     ended = channel.close()
     assert channel.close() == ended
     assert not [one for one in emulators() if "cortex-a53" in one.cmdline()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stays", [True, False], ids=["up", "own"])
+def test_a_core_that_qemu_does_not_know_is_told(built: Built, stays: bool) -> None:
+    board = QemuBoard(replace(machines()["pi5"], name="pi9", cpu="cortex-a999"))
+    with pytest.raises(BoardError, match="cortex-a999"):
+        raise_board(board, silent) if stays else board.open(silent)
+    assert not standing.is_up("pi9")
+    assert not (cache_folder() / "up" / "pi9").exists()
 
 
 @pytest.mark.slow

@@ -98,12 +98,12 @@ def disk_full(folder: Path | None) -> DiskError:
 
 
 class FailedError(BoardError):
-    """A program that failed; `said` is what it wrote to its standard error."""
+    """A program that failed; its exit code, and what it `said` to its standard error."""
 
     def __init__(self, name: str, code: int, said: str) -> None:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         super().__init__(f"{name} fails here (code {code}): {lines[-1] if lines else 'in silence'}")
-        self.said = said
+        self.code, self.said = code, said
 
 
 def _find(name: str) -> str | None:

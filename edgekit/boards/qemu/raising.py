@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from edgekit.boards.channel import Ended
 from edgekit.boards.checking import check_agent
 from edgekit.boards.connection import Connection
 from edgekit.boards.qemu import standing
 from edgekit.boards.qemu.board import QemuBoard
+from edgekit.boards.qemu.host import FailedError
 from edgekit.boards.qemu.image import build_image
 from edgekit.progress import Listener, Step
 from edgekit_device.messages import Welcome
@@ -29,7 +31,10 @@ def raise_board(board: QemuBoard, progress: Listener) -> tuple[Welcome, bool]:
         standing.Port(name).close()
         standing.take_down(name)
     progress(Step("boot", None, str(board)))
-    standing.boot(board.machine, image)
+    try:
+        standing.boot(board.machine, image)
+    except FailedError as error:
+        raise board.explain(Ended((str(error),), error.code), greeted=False) from error
     try:
         return _greet(board, progress), True
     except BaseException:

@@ -78,7 +78,11 @@ def boot(machine: Machine, image: Image) -> None:
             for name in (_AGENT, _PID):
                 (folder / name).unlink(missing_ok=True)
             (folder / _IMAGE).write_text(str(image.archive), encoding="utf-8")
-            start_detached(machine, image, folder, lock)
+            try:
+                start_detached(machine, image, folder, lock)
+            except BoardError:
+                _remove(folder)
+                raise
         finally:
             os.close(lock)
 
@@ -103,9 +107,7 @@ def take_down(name: str) -> bool:
                 + (f": end process {pid} by hand." if pid else ", and does not tell its number.")
             )
         time.sleep(0.05)
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        _home().rmdir()
+    _remove(folder)
     return was_up
 
 
@@ -163,6 +165,13 @@ class Port:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    # The last one's removal leaves nothing.
+    with suppress(OSError):
+        _home().rmdir()
 
 
 def _home() -> Path:
