@@ -35,7 +35,9 @@ def main() -> None:
         files = convolutions(Path(folder))
         for name in options.board:
             board = parse_board(name)
-            profiled = profile_on(board, files, ProfileSettings(runtime=RUNTIME))
+            profiled = profile_on(
+                board, files, ProfileSettings(runs=1, rounds=1, warmup=1, runtime=RUNTIME)
+            )
             for file, record in zip(files, profiled, strict=True):
                 (emulated,) = emulate_on(board, [file], exact, runtime=RUNTIME)
                 theirs = Record.from_json(record).instructions

@@ -32,7 +32,9 @@ def main() -> None:
         files = export_pair(Path(folder))
         files = {name: file for name, file in files.items() if name.startswith(("parent", "lcrm"))}
         for board in options.board:
-            told = profile_on(parse_board(board), list(files.values()), ProfileSettings())
+            # Counts repeat: more runs would say the same.
+            settings = ProfileSettings(runs=1, rounds=1, warmup=1)
+            told = profile_on(parse_board(board), list(files.values()), settings)
             records = {
                 name: Record.from_json(record) for name, record in zip(files, told, strict=True)
             }

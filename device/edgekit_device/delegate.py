@@ -108,6 +108,11 @@ class _RawEvent(ctypes.Structure):
     )
 
 
+def library_in(package: Path) -> Path:
+    """Give where the library lies in an installed package of the agent."""
+    return package / "_native" / LIBRARY
+
+
 def library_path() -> Path:
     """Find the delegate's library: where EDGEKIT_NEPU_LIBRARY says, or in this package.
 
@@ -123,7 +128,7 @@ def library_path() -> Path:
             "correct or unset the variable"
         )
     for folder in edgekit_device.__path__:
-        candidate = Path(folder) / "_native" / LIBRARY
+        candidate = library_in(Path(folder))
         if candidate.is_file():
             return candidate
     raise DelegateUnavailableError(

@@ -29,7 +29,10 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class NodeTotals:
-    """What one node did in all inferences together."""
+    """What one node did in all inferences together.
+
+    On an emulated board, whose clock counts instructions, `wall_ns` are instructions.
+    """
 
     graph: int
     node: int

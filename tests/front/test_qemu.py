@@ -21,13 +21,16 @@ import pytest
 
 from edgekit.boards import ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.connection import Connection
+from edgekit.boards.emulating import emulate_on
 from edgekit.boards.qemu import QemuBoard, cpio, host, machines, standing
 from edgekit.boards.qemu.cache import cache_folder
+from edgekit.boards.qemu.delegate import delegate_key
 from edgekit.boards.qemu.emulator import version
 from edgekit.boards.qemu.image import build_image
 from edgekit.boards.qemu.raising import raise_board
 from edgekit.cli import main
 from edgekit.errors import BoardError, DiskError
+from edgekit.npu.target import load_target
 from edgekit.progress import Step, silent
 from edgekit_device.errors import UsageError
 
@@ -259,9 +262,25 @@ def test_more_than_one_thread_is_refused(pi4: Any) -> None:
 @pytest.mark.slow
 def test_what_a_killed_client_left_does_not_reach_the_next(pi4: Any) -> None:
     port = standing.Port("pi4")
-    port.socket.sendall(b'\x1eabc\n{"type": "hello", "protocol": 1}\n{"type": "hel')
+    port.socket.sendall(b'\x1eabc\n{"type": "hello", "protocol": 2}\n{"type": "hel')
     port.close()
     assert check_board(pi4, QUICK)["machine"]["host"] == "pi4-emulated"
+
+
+@pytest.mark.slow
+def test_the_delegate_counts_on_arm_what_it_counts_here(pi4: Any, conv: Path) -> None:
+    if delegate_key() is None:
+        pytest.skip("no cross compiler here; on Debian: apt-get install g++-aarch64-linux-gnu")
+    npu = load_target("nepu-v1", ["weight_bits=5", "multiplier=drum(4)"])
+    (there,) = emulate_on(pi4, [TINY], npu)
+    (here,) = emulate_on(parse_board("local"), [TINY], npu)
+    assert there.instructions.startswith("neon")
+    assert there.nodes == here.nodes
+    counts = [
+        [replace(node, wall_ns=0) for node in sorted(done.totals, key=lambda node: node.node)]
+        for done in (there, here)
+    ]
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.slow
@@ -279,11 +298,15 @@ def test_counts_repeat_on_another_boot_and_give_no_time(
     first, (second,) = counted, json.loads(capsys.readouterr().out)
     assert instructions(first) == pytest.approx(instructions(second), rel=1e-3)
     assert instructions(first) > 200_000
-    unavailable = {"load_ms", "throughput_per_s", "energy_j", "energy_above_idle_j"}
-    numbers = {name: first[name] for name in unavailable} | first["latency_ms"]
-    for number in numbers.values():
-        assert number["how"] == "unavailable"
-        assert "counts instructions" in number["reason"]
+    assert first["load_ms"]["how"] == first["machine_cpu_utilisation"]["how"] == "unavailable"
+    assert "counts instructions" in first["load_ms"]["reason"]
+    # What is told of time and energy comes from the board's profile.
+    p50 = first["latency_ms"].pop("p50")
+    assert {number["how"] for number in first["latency_ms"].values()} == {"unavailable"}
+    for number in (p50, first["throughput_per_s"], first["energy_j"]):
+        assert number["how"] == "estimated"
+        assert number["low"] < number["value"] < number["high"]
+    assert "latency model of pi4" in p50["reason"]
     assert first["warmup_ms"] == first["round_medians_ms"] == first["samples"] == []
     assert first["runs"] == first["settings"]["runs"] == 5
     assert first["peak_rss_bytes"]["how"] == first["cpu_cores"]["how"] == "emulated"
@@ -353,6 +376,5 @@ def test_down_leaves_nothing_but_the_image(built: Built, capsys: Capture) -> Non
     assert main(["boards", "down", PI4, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"board": PI4, "was_up": False}
     assert not emulators()
-    assert sorted(path.name for path in cache_folder().iterdir()) == [
-        *("agents", "apt", "disks", "lock")
-    ]
+    left = {path.name for path in cache_folder().iterdir()}
+    assert left - {"delegates"} == {"agents", "apt", "disks", "lock"}

@@ -13,28 +13,43 @@ from edgekit.boards.qemu import cpio
 from edgekit.boards.qemu.bytecode import compile_all
 from edgekit.store import content_key
 from edgekit_device import __version__
+from edgekit_device.delegate import LIBRARY, library_in
 
 _PACKAGE = Path(edgekit_device.__path__[0])
 _GUEST = Path(__file__).with_name("guest")
 _HOME = "edgekit"
 
 
-def archive_key(disk: Path) -> str:
-    """A key of the agent's sources, of what starts it, and of the disk that they go with."""
+def archive_key(disk: Path, delegate: Path | None) -> str:
+    """A key of the agent's sources and delegate, what starts it, and the disk they go with."""
     digest = hashlib.sha256()
     for name, file in [("init", _GUEST / "init"), *sorted(_sources())]:
         digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return content_key({"disk": disk.name, "version": __version__, "files": digest.hexdigest()})
+    return content_key(
+        {
+            "disk": disk.name,
+            "delegate": delegate and delegate.name,
+            "version": __version__,
+            "files": digest.hexdigest(),
+        }
+    )
 
 
-def make_archive(folder: Path, disk: Path) -> None:
-    """Writes `archive` into the folder; `disk` is the folder of the disk that it goes with."""
+def make_archive(folder: Path, disk: Path, delegate: Path | None) -> None:
+    """Writes `archive` into the folder; `disk` is the folder of the disk that it goes with.
+
+    `delegate` is the folder of the NEPU delegate's library, None where it could not be built.
+    """
     facts = json.loads((disk / "facts.json").read_text("utf-8"))
     root = folder / "root"
     home = root / "opt" / _HOME
     for name, file in _sources():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, home / name)
+    if delegate is not None:
+        library = library_in(home / "edgekit_device")
+        library.parent.mkdir(exist_ok=True)
+        shutil.copyfile(delegate / LIBRARY, library)
     metadata = home / f"edgekit_device-{__version__}.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: edgekit-device\nVersion: {__version__}\n")
@@ -57,6 +72,6 @@ def _sources() -> Iterator[tuple[str, Path]]:
     The sources of the NEPU delegate stay out: no compiler is there.
     """
     yield "supervisor.py", _GUEST / "supervisor.py"
-    for pattern in ("*.py", "profiles/**/*.toml"):
+    for pattern in ("**/*.py", "profiles/**/*.toml"):
         for file in _PACKAGE.glob(pattern):
             yield f"edgekit_device/{file.relative_to(_PACKAGE)}", file

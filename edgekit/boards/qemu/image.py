@@ -1,7 +1,8 @@
 """The image that all emulated boards start from, made where it is not there yet.
 
-It has two layers, each under a key of what it is made from: the disk (packages and runtimes) takes
-a download, the archive with the agent only a moment. So a change of the agent costs no download.
+It has three layers, each under a key of what it is made from: the disk (packages and runtimes)
+takes a download, the NEPU delegate a compilation, the archive with the agent only a moment. So a
+change of the agent costs neither.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from edgekit.boards.qemu.agent import archive_key, make_archive
 from edgekit.boards.qemu.cache import building, cache_folder, layer
+from edgekit.boards.qemu.delegate import delegate_key, make_delegate
 from edgekit.boards.qemu.host import QEMU, check_programs
 from edgekit.boards.qemu.system import disk_key, make_disk
-from edgekit.progress import Listener
+from edgekit.progress import Listener, Step
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ def build_image(progress: Listener) -> Image:
         if not (cache / "disks" / key).is_dir():
             check_programs("apt-get", "dpkg-deb", "mke2fs")
         disk = layer(cache / "disks", key, partial(make_disk, progress=progress))
-        make = partial(make_archive, disk=disk)
-        archive = layer(cache / "agents", archive_key(disk), make)
+        delegate = _delegate(cache / "delegates", progress)
+        make = partial(make_archive, disk=disk, delegate=delegate)
+        archive = layer(cache / "agents", archive_key(disk, delegate), make)
     return Image(disk / "kernel", archive / "archive", disk / "disk")
+
+
+def _delegate(folder: Path, progress: Listener) -> Path | None:
+    """The folder of the NEPU delegate; None without a compiler, which only --npu needs."""
+    key = delegate_key()
+    if key is None:
+        return None
+    if not (folder / key).is_dir():
+        progress(Step("build", None, "compiling the NEPU delegate for emulated boards"))
+    return layer(folder, key, make_delegate)
