@@ -64,7 +64,8 @@ def read_emulated(root: Path) -> Emulated | None:
 def emulated_settings(settings: Settings) -> Settings:
     """Give what is carried out on an emulated board: few runs, and nothing that takes time.
 
-    More runs would say the same again, and a second there takes several here.
+    More runs would say the same again, and a second there takes several here. One round: nothing
+    drifts, and between rounds the agent works on another core, which the first run would count.
 
     Raises:
         UsageError: more than one thread, whose waiting for each other would count as work.
@@ -75,11 +76,10 @@ def emulated_settings(settings: Settings) -> Settings:
             "for each other would count as work. "
             f"Received: {settings.threads}. Give --threads 1, or measure on a real board"
         )
-    runs = min(settings.runs, _MOST_RUNS)
     return replace(
         settings,
-        runs=runs,
-        rounds=min(settings.rounds, runs),
+        runs=min(settings.runs, _MOST_RUNS),
+        rounds=1,
         seconds=0.0,
         duration_s=None,
         idle_seconds=0.0,

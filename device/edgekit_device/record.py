@@ -115,8 +115,8 @@ class Record:
     `baseline_rss_bytes` is the process with the runtime imported, before the model is loaded;
     `peak_rss_bytes` its high-water mark. `throughput_per_s` is inferences (not samples) per second
     of the time inside inferences. `instructions` are those of one inference, counted by an emulated
-    board. `affinity` are the cores that the model was kept on, None: any. `round_medians_ms` of a
-    sustained run are those of its fifths.
+    board: the least of its runs. `affinity` are the cores that the model was kept on, None: any.
+    `round_medians_ms` of a sustained run are those of its fifths.
     """
 
     created: str

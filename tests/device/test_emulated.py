@@ -69,7 +69,7 @@ def test_a_description_of_another_form_is_refused(root: Path, told: str) -> None
 
 def test_the_plan_is_short_whatever_is_asked() -> None:
     plan = emulated_settings(Settings(runs=500, rounds=20, warmup=7))
-    assert (plan.runs, plan.rounds, plan.seconds, plan.idle_seconds) == (5, 5, 0, 0)
+    assert (plan.runs, plan.rounds, plan.seconds, plan.idle_seconds) == (5, 1, 0, 0)
     assert (plan.warmup, plan.sample_interval_s) == (7, 0)
     assert emulated_settings(Settings(runs=2, rounds=1)).runs == 2
 
