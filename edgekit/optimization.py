@@ -46,7 +46,7 @@ def load_parent(
 def load_data_for(
     parent: Parent, source: Source, *, seed: int = 0, pixels: Pixels = "unit"
 ) -> Dataset:
-    """The data set, checked against the model's one input and its class output.
+    """The data set, checked against the model's one input and its one output.
 
     Raises:
         DataError, TrainingError: they do not fit one another.
@@ -63,7 +63,7 @@ def load_data_for(
         )
     shape = tuple(parent.model.inputs[0].shape[1:])
     data = load_data(source, shape, seed=seed, pixels=pixels)
-    ec.classification_objective(parent.model, data.classes)
+    ec.objective_for(parent.model, data.targets)
     return data
 
 

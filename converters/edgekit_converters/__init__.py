@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from edgekit_converters.lcrm.plan import Decision
     from edgekit_converters.lcrm.rewrite import apply_lcrm
     from edgekit_converters.load import load_model
+    from edgekit_converters.objective import (
+        Objective,
+        Targets,
+        classification_objective,
+        objective_for,
+    )
     from edgekit_converters.outcome import Outcome
     from edgekit_converters.parents import alexnet, digits_cnn
     from edgekit_converters.stage import (
@@ -48,11 +54,10 @@ if TYPE_CHECKING:
         save_stage,
         training_facts,
     )
-    from edgekit_converters.tflite import correct, correct_of, raw_samples
+    from edgekit_converters.tflite import correct, guess, predict, raw_samples, real_outputs
     from edgekit_converters.train import (
         Training,
         TrainingData,
-        classification_objective,
         fine_tune,
         set_seed,
     )
@@ -61,17 +66,21 @@ _LAZY = {
     "Decision": "lcrm.plan",
     "Exported": "export",
     "Inspection": "inspection",
+    "Objective": "objective",
     "Outcome": "outcome",
+    "Targets": "objective",
     "Training": "train",
     "TrainingData": "train",
     "alexnet": "parents",
     "architecture": "forward",
     "check_graph": "graph",
     "check_input_shapes": "conversion",
-    "classification_objective": "train",
+    "classification_objective": "objective",
     "correct": "tflite",
-    "correct_of": "tflite",
+    "guess": "tflite",
+    "predict": "tflite",
     "raw_samples": "tflite",
+    "real_outputs": "tflite",
     "digits_cnn": "parents",
     "export_tflite": "export",
     "fingerprint": "stage",
@@ -81,6 +90,7 @@ _LAZY = {
     "load_model": "load",
     "load_stage": "stage",
     "note_task": "export",
+    "objective_for": "objective",
     "prove_file": "file_proof",
     "run_pass": "stage",
     "save_model": "stage",
@@ -104,6 +114,7 @@ __all__ = [
     "LowRank",
     "ModelLoadError",
     "NpuQat",
+    "Objective",
     "Outcome",
     "ProofError",
     "Prune",
@@ -112,6 +123,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RewriteError",
+    "Targets",
     "Training",
     "TrainingData",
     "TrainingError",
@@ -122,18 +134,21 @@ __all__ = [
     "check_input_shapes",
     "classification_objective",
     "correct",
-    "correct_of",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
     "fingerprint",
+    "guess",
     "inspect_model",
     "load_model",
     "load_stage",
     "note_task",
+    "objective_for",
     "parse_recipe",
+    "predict",
     "prove_file",
     "raw_samples",
+    "real_outputs",
     "run_pass",
     "save_model",
     "save_stage",

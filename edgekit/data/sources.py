@@ -1,4 +1,4 @@
-"""Where data come from: `digits`, an .npz file, a folder of images by class, `file.py:function`."""
+"""Where data come from: a name, an .npz file, a folder of images by class, `file.py:function`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgekit.data.dataset import Dataset, Shape, Split, checked_dataset, held_out
+from edgekit.data.generated import GENERATED, generated
 from edgekit.errors import DataError
 
 Pixels = Literal["unit", "byte"]
@@ -32,10 +33,12 @@ def load_data(
     """Loads and checks a data set for a model that takes samples of `input_shape`.
 
     Args:
-        source: `digits` (scikit-learn's 8x8 handwritten digits), an `.npz` file with x_train,
-            y_train, x_test, y_test (and x_val, y_val) or x, y; a folder with one folder of images
-            per class (or such folders under train/, val/, test/); `file.py:function` returning the
-            same names as a dict, or ((x_train, y_train), (x_test, y_test)); or such arrays.
+        source: `digits` (scikit-learn's 8x8 handwritten digits); `glyphs`, `nuclei` or `lowlight`
+            (generated: classes, masks, pictures); an `.npz` file with x_train, y_train, x_test,
+            y_test (and x_val, y_val) or x, y; a folder with one folder of images per class (or such
+            folders under train/, val/, test/); `file.py:function` returning the same names as a
+            dict, or ((x_train, y_train), (x_test, y_test)); or such arrays. Targets are labels,
+            masks (samples, height, width) of class numbers, or pictures from 0 to 1.
         input_shape: of one sample, without the batch axis; images are resized to it.
         seed: of the splits that the source does not make itself.
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
@@ -50,6 +53,8 @@ def load_data(
         name, arrays = "arrays", _named(source, "the data")
     elif text == "digits":
         name, arrays = "digits", _digits()
+    elif text in GENERATED:
+        name, arrays = text, generated(text, input_shape, pixels, seed)
     elif path.is_dir():
         name, arrays = path.name, _folder(path, input_shape, pixels)
     elif path.suffix == ".npz":
@@ -58,8 +63,8 @@ def load_data(
         name, arrays = text, _function(text)
     else:
         raise DataError(
-            f"--data {text!r} is not a data set: give digits, an .npz file, a folder with one "
-            "folder of images per class, or file.py:function."
+            f"--data {text!r} is not a data set: give digits, {', '.join(GENERATED)}, an .npz "
+            "file, a folder with one folder of images per class, or file.py:function."
         )
     splits = _with_test(name, arrays, input_shape, seed)
     data = checked_dataset(name, splits, input_shape, seed)

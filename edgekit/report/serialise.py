@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
 from edgekit.errors import ReportError
 from edgekit.npu.outcome import NpuOutcome
+from edgekit.tasks.task import Metric
 from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
 from edgekit_device.codec import decode
 from edgekit_device.errors import RecordError
@@ -130,6 +131,7 @@ def _row(data: Any, where: str) -> Row:
         **dict.fromkeys((*COLUMNS, "accuracy_change", "instructions"), _number),
         stages=_each(lambda item, _: item),
         proof=_file_proof,
+        metrics=_each(lambda item, where: _build(Metric, item, where, value=_number)),
     )
 
 

@@ -1,0 +1,17 @@
+"""What a data set asks of a model, and how its answers are rated: one file for each task."""
+
+from edgekit.tasks.classification import CLASSIFICATION
+from edgekit.tasks.enhancement import ENHANCEMENT
+from edgekit.tasks.segmentation import SEGMENTATION
+from edgekit.tasks.task import Metric, Scored, Task, score_file, score_outputs
+
+__all__ = [
+    "CLASSIFICATION",
+    "ENHANCEMENT",
+    "SEGMENTATION",
+    "Metric",
+    "Scored",
+    "Task",
+    "score_file",
+    "score_outputs",
+]
