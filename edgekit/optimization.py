@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.data import Dataset, load_calibration, load_data
-from edgekit.data.sources import Pixels, Source
+from edgekit.data.images import Pixels
+from edgekit.data.sources import Source
 from edgekit.exporting import Optimized, Samples, export
 from edgekit.journal import alone, under_way
 from edgekit.progress import Listener, silent

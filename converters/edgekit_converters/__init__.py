@@ -45,7 +45,18 @@ if TYPE_CHECKING:
         objective_for,
     )
     from edgekit_converters.outcome import Outcome
-    from edgekit_converters.parents import alexnet, digits_cnn
+    from edgekit_converters.parents import (
+        PARENTS,
+        alexnet,
+        alexnet_small,
+        decom_net,
+        decom_net_small,
+        digits_cnn,
+        unet,
+        unet_small,
+        vgg9,
+        vgg9_small,
+    )
     from edgekit_converters.stage import (
         fingerprint,
         load_stage,
@@ -71,7 +82,16 @@ _LAZY = {
     "Targets": "objective",
     "Training": "train",
     "TrainingData": "train",
+    "PARENTS": "parents",
     "alexnet": "parents",
+    "alexnet_small": "parents",
+    "decom_net": "parents",
+    "decom_net_small": "parents",
+    "digits_cnn": "parents",
+    "unet": "parents",
+    "unet_small": "parents",
+    "vgg9": "parents",
+    "vgg9_small": "parents",
     "architecture": "forward",
     "check_graph": "graph",
     "check_input_shapes": "conversion",
@@ -81,7 +101,6 @@ _LAZY = {
     "predict": "tflite",
     "raw_samples": "tflite",
     "real_outputs": "tflite",
-    "digits_cnn": "parents",
     "export_tflite": "export",
     "fingerprint": "stage",
     "fine_tune": "train",
@@ -101,6 +120,7 @@ _LAZY = {
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "PARENTS",
     "Activations",
     "Cluster",
     "ConverterError",
@@ -128,12 +148,15 @@ __all__ = [
     "TrainingData",
     "TrainingError",
     "alexnet",
+    "alexnet_small",
     "apply_lcrm",
     "architecture",
     "check_graph",
     "check_input_shapes",
     "classification_objective",
     "correct",
+    "decom_net",
+    "decom_net_small",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
@@ -154,6 +177,10 @@ __all__ = [
     "save_stage",
     "set_seed",
     "training_facts",
+    "unet",
+    "unet_small",
+    "vgg9",
+    "vgg9_small",
 ]
 
 
