@@ -196,6 +196,7 @@ def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
         load_data(str(digits(tmp_path)), (200_000, 200_000, 1))
 
 
+@pytest.mark.slow
 def test_without_a_network_a_data_set_of_keras_says_what_to_do(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", "import edgekit; edgekit.load_data('mnist', (28, 28, 1))"],
