@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgekit.npu.outcome import NpuOutcome
-from edgekit.tasks.task import Metric
 from edgekit_converters.proof import FileProof, LayerProof
 from edgekit_device.number import Number
 
@@ -29,6 +28,16 @@ COLUMNS: dict[str, str] = {
 _NOT_PACKED = Number.unavailable("not recorded")
 _NOT_EMULATED = Number.unavailable("instructions are counted on emulated boards")
 _NOT_COMPARED = Number.unavailable("not compared with base")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A further measure of a file's answers; `more` says that more of it is better."""
+
+    name: str
+    value: Number
+    more: bool = True
+    unit: str = ""
 
 
 @dataclass(frozen=True)

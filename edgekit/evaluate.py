@@ -11,6 +11,7 @@ from edgekit_device import Number
 
 _Z_95 = 1.959964
 _RESAMPLES = 2000
+_AT_ONCE = 1_000_000
 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
@@ -56,7 +57,15 @@ def mean_number(values: Sequence[float]) -> Number:
     if count < 2:
         return Number.measured(mean)
     generator = np.random.default_rng(0)
-    means = [given[generator.integers(0, count, count)].mean() for _ in range(_RESAMPLES)]
+    block = max(1, _AT_ONCE // count)  # of resamples, for they may not all fit into memory
+    means = np.concatenate(
+        [
+            given[generator.integers(0, count, (min(block, _RESAMPLES - start), count))].mean(
+                axis=1
+            )
+            for start in range(0, _RESAMPLES, block)
+        ]
+    )
     wider = math.sqrt(count / (count - 1))
     low, high = (mean + wider * (float(end) - mean) for end in np.percentile(means, (2.5, 97.5)))
     return Number.measured(mean, min(low, mean), max(high, mean))

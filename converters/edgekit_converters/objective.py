@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import tensorflow as tf
-
 from edgekit_converters.errors import TrainingError
 from edgekit_converters.outputs import gives_probabilities
 
 Kind = Literal["classification", "segmentation", "enhancement"]
 Loss = Literal["sparse_categorical_crossentropy", "binary_crossentropy", "mean_absolute_error"]
-Watched = Literal["accuracy", "iou", "psnr"]
+Watched = Literal["accuracy", "iou", "mse"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def objective_for(model: Any, targets: Targets) -> Objective:
     shape = _one_output(model, targets.kind)
     if targets.kind == "enhancement":
         _same_size(model, shape, targets.shape, "pictures")
-        return Objective("mean_absolute_error", watched="psnr")
+        return Objective("mean_absolute_error", watched="mse")
     if len(shape) != 4 or shape[-1] is None:
         raise TrainingError(
             f"{model.name!r} has an output of shape {shape}; segmentation needs (batch, height, "
@@ -90,7 +88,7 @@ def compiled(library: Any, objective: Objective) -> tuple[Any, Any]:
         "binary_crossentropy": library.losses.BinaryCrossentropy,
     }
     if objective.loss == "mean_absolute_error":
-        return library.losses.MeanAbsoluteError(), psnr
+        return library.losses.MeanAbsoluteError(), library.metrics.MeanSquaredError("mse")
     binary, metrics = objective.loss == "binary_crossentropy", library.metrics
     threshold = 0.0 if objective.from_logits else 0.5
     if objective.watched == "iou" and binary:
@@ -102,11 +100,6 @@ def compiled(library: Any, objective: Objective) -> tuple[Any, Any]:
     else:
         metric = metrics.SparseCategoricalAccuracy("accuracy")
     return losses[objective.loss](from_logits=objective.from_logits), metric
-
-
-def psnr(wanted: Any, got: Any) -> Any:
-    """Peak signal-to-noise ratio of pictures from 0 to 1, in dB, one for each sample."""
-    return tf.image.psnr(wanted, got, max_val=1.0)
 
 
 def _one_output(model: Any, kind: Kind) -> tuple[int | None, ...]:

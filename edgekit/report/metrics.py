@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.comparison import Comparison
+from edgekit.comparison import Comparison, Metric
 from edgekit.report.format import MISSING, digits
-from edgekit.tasks.task import Metric
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
+from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Metric, Row, Stage
 from edgekit.errors import ReportError
 from edgekit.npu.outcome import NpuOutcome
-from edgekit.tasks.task import Metric
 from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
 from edgekit_device.codec import decode
 from edgekit_device.errors import RecordError

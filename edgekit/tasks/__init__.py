@@ -3,13 +3,12 @@
 from edgekit.tasks.classification import CLASSIFICATION
 from edgekit.tasks.enhancement import ENHANCEMENT
 from edgekit.tasks.segmentation import SEGMENTATION
-from edgekit.tasks.task import Metric, Scored, Task, score_file, score_outputs
+from edgekit.tasks.task import Scored, Task, score_file, score_outputs
 
 __all__ = [
     "CLASSIFICATION",
     "ENHANCEMENT",
     "SEGMENTATION",
-    "Metric",
     "Scored",
     "Task",
     "score_file",

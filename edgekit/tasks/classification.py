@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.comparison import Metric
 from edgekit.evaluate import accuracy, accuracy_change
-from edgekit.tasks.task import Metric, Task
+from edgekit.tasks.task import Task
 from edgekit_device import Number
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.comparison import Metric
 from edgekit.evaluate import mean_change, mean_number
 from edgekit.tasks.quality import quality
-from edgekit.tasks.task import Metric, Task
+from edgekit.tasks.task import Task
 
 SMALLEST = 11
 """The least height and width of a picture, in pixels: the window that SSIM looks through."""

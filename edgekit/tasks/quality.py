@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.comparison import Metric
 from edgekit.evaluate import mean_number
-from edgekit.tasks.task import Metric
 from edgekit_device import Number
 
 _BLOCK = 16

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.comparison import Metric
 from edgekit.evaluate import mean_change, mean_number
 from edgekit.tasks.classification import precision_and_recall
-from edgekit.tasks.task import Metric, Task
+from edgekit.tasks.task import Task
 from edgekit_device import Number
 
 

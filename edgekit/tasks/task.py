@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.comparison import Metric
 from edgekit_device import Number
 
 if TYPE_CHECKING:
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 
 Rate = Callable[[Any, Any, bool], list[float]]
 """From outputs [samples, …], their targets, and whether outputs are logits."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A further measure of a file's answers; `more` says that more of it is better."""
-
-    name: str
-    value: Number
-    more: bool = True
-    unit: str = ""
 
 
 @dataclass(frozen=True)
