@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import keras
@@ -18,7 +20,8 @@ def download(name: str) -> Any:
         ConverterError: it is not there yet and cannot be fetched.
     """
     try:
-        return getattr(keras.datasets, name).load_data()
+        with redirect_stdout(sys.stderr):  # Keras shows its progress where --json prints
+            return getattr(keras.datasets, name).load_data()
     except Exception as error:  # so does Keras' get_file, whatever went wrong
         raise ConverterError(
             f"{name} is not on this machine and cannot be downloaded ({error}). Fetch its files "
