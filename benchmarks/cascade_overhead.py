@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import glyphs
 import numpy as np
 import results
 from cascades import glyphs_cnn
 
 import edgekit_converters as ec
+from edgekit.data import glyphs
 from edgekit_converters.cascades.library import tfmot
 from edgekit_converters.keras2.bridge import to_tf_keras
 
@@ -31,7 +31,9 @@ def main() -> None:
     options = parser.parse_args()
     model = glyphs_cnn()
     data = ec.TrainingData(
-        glyphs.make(options.samples, 1), glyphs.make(600, 2), len(glyphs.CHARACTERS)
+        glyphs.make_glyphs(options.samples, 1),
+        glyphs.make_glyphs(600, 2),
+        len(glyphs.CHARACTERS),
     )
     training = ec.Training(tuning_epochs=EPOCHS, tuning_learning_rate=RATE, batch_size=BATCH)
     bare: dict[str, Callable[[Any, Any], Any]] = {"P": _prune, "C": _cluster, "Q": _quantise}

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import glyphs
 import results
 
 import edgekit_converters as ec
 from edgekit import load_data, optimize
 from edgekit.comparing import ALL_RECIPES
-from edgekit.data import Dataset, Split
+from edgekit.data import Dataset, glyphs
+from edgekit.data.generated import generated
 from edgekit.optimization import load_parent
 
 
@@ -72,11 +72,8 @@ def digits_task(seed: int) -> tuple[Any, Dataset, Any]:
 
 
 def glyphs_task(seed: int) -> tuple[Any, Dataset, Any]:
-    splits = [
-        Split(*glyphs.make(count, 10 * seed + part))
-        for part, count in ((1, 6000), (2, 1000), (3, 3000))
-    ]
-    data = Dataset("glyphs", *splits, len(glyphs.CHARACTERS))
+    arrays = generated("glyphs", seed=seed, samples=(6000, 1000, 3000))
+    data = load_data(arrays, (glyphs.SIZE, glyphs.SIZE, 1), seed=seed)
     training = ec.Training(epochs=30, patience=6, batch_size=64, seed=seed, tuning_epochs=6)
     return _trained(glyphs_cnn(), data, training), data, training
 

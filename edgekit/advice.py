@@ -237,11 +237,11 @@ def cautions(rows: Sequence[Row], stages: Sequence[Stage], data: Dataset) -> tup
     if base is None or base.accuracy.low is None:
         return ()
     found = []
-    if base.accuracy.low <= data.majority_share:
+    score, trivial = data.trivial
+    if base.accuracy.low <= score:
         found.append(
-            f"base ({base.accuracy.value:.3f}) is not clearly better than always guessing the most "
-            f"frequent class ({data.majority_share:.3f}): check that these data are the model's "
-            "own (scaling with --pixels, order of the classes)."
+            f"base ({base.accuracy.value:.3f}) is not clearly better than {trivial} ({score:.3f}): "
+            f"check that these data are the model's own ({data.task.check})."
         )
     trained = {stage.recipe for stage in stages if stage.epochs}
     better = [
@@ -252,12 +252,13 @@ def cautions(rows: Sequence[Row], stages: Sequence[Stage], data: Dataset) -> tup
     if better:
         found.append(
             f"{better[0].recipe}, which was trained on these data, is better than base by more "
-            "than chance: base may not fit these data (scaling, order of the classes) or has seen "
-            "less training."
+            f"than chance: base may not fit these data ({data.task.check}) or has seen less "
+            "training."
         )
     if data.test_drawn_here:
         found.append(
             "EdgeKit drew the test samples from the data given: if base was trained on them, its "
-            "accuracy is flattered. Give a test split of your own (x_test, or a test/ folder)."
+            f"{data.task.metric} is flattered. Give a test split of your own (x_test, or a test/ "
+            "folder)."
         )
     return tuple(found)

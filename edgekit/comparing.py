@@ -22,6 +22,7 @@ from edgekit.npu.comparing import on_npu
 from edgekit.optimization import calibration_samples, carry_out, load_data_for, load_parent
 from edgekit.progress import FOUND, Listener, Step, silent
 from edgekit.report import read_comparison
+from edgekit.report.format import capital
 from edgekit.report.serialise import comparison_to_json
 from edgekit.rows import (
     all_layers,
@@ -109,7 +110,9 @@ def compare(
             outcomes = [
                 outcome for npu in npus for outcome in on_npu(run, npu, results, data, listen)
             ]
-            rows = make_rows(results, [str(board) for board in agents], records, outcomes)
+            rows = make_rows(
+                results, [str(board) for board in agents], records, outcomes, data.task
+            )
             stages = all_stages(done)
             comparison = Comparison(
                 model=parent.model.name,
@@ -137,10 +140,11 @@ def compare(
                 ),
                 notes=(
                     *make_notes(data, done, [str(npu) for npu in npus], emulated_boards(records)),
-                    *(f"{_capital(text)}." for text in found),
+                    *(f"{capital(text)}." for text in found),
                 ),
                 cautions=cautions(rows, stages, data),
                 npus=tuple(outcomes),
+                metric=data.task.metric,
             )
             with storing(run, "the comparison"):
                 write_whole(run / "comparison.json", comparison_to_json(comparison))
@@ -194,10 +198,6 @@ def _parse(recipes: Sequence[str]) -> list[Recipe]:
     ]
     unique = dict.fromkeys(str(ec.parse_recipe(text)) for text in ("base", *named))
     return [ec.parse_recipe(text) for text in unique]
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _refuse_other(run: Path, parent: Parent) -> None:

@@ -31,10 +31,21 @@ _NOT_COMPARED = Number.unavailable("not compared with base")
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A further measure of a file's answers; `more` says that more of it is better."""
+
+    name: str
+    value: Number
+    more: bool = True
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """One recipe on one board; a column that could not be had is an unavailable `Number`.
 
-    `accuracy_change` is accuracy less the base's, with the 95 % interval of a paired comparison.
+    `accuracy` is the comparison's main metric, `accuracy_change` that less the base's, with the
+    95 % interval of a paired comparison; `metrics` are further ones.
     `same_as` names the recipe of an earlier row whose file (`sha256`) is the very same: the two
     differ by noise alone. `stages` names the trained stages behind it by their `Stage.recipe`, in
     order; `proof` is what stands in its file. `instructions` are those of one inference, counted on
@@ -62,6 +73,7 @@ class Row:
     proof: FileProof | None = None
     instructions: Number = _NOT_EMULATED
     throttled: str = ""
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +97,9 @@ class Stage:
 
     `best_epoch` is the one whose weights it left with. `trainable_parameters` and
     `other_parameters` are those of the model while it was trained, with the masks, centroids and
-    ranges that the step itself needs; None where not known. Accuracies are the Keras model's on
-    the validation split, before and after; None without data. `proof` holds what was asked of each
-    kernel and what came out.
+    ranges that the step itself needs; None where not known. Accuracies (or what `metric` names) are
+    the Keras model's on the validation split, before and after; None without data. `proof` holds
+    what was asked of each kernel and what came out.
     """
 
     recipe: str
@@ -104,6 +116,7 @@ class Stage:
     accuracy_before: float | None = None
     accuracy_after: float | None = None
     proof: tuple[LayerProof, ...] = ()
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -118,8 +131,8 @@ class Advice:
 class Comparison:
     """All rows of one comparison with their evidence: stages, per-layer savings, board records.
 
-    `cautions` are doubts about the comparison as a whole; `npus` what each file came to on each
-    NPU, of which the rows hold what boards have too.
+    `metric` is what the rows' accuracy is. `cautions` are doubts about the comparison as a whole;
+    `npus` what each file came to on each NPU, of which the rows hold what boards have too.
     """
 
     model: str
@@ -135,3 +148,4 @@ class Comparison:
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     npus: tuple[NpuOutcome, ...] = ()
+    metric: str = "accuracy"

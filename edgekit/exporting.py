@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.comparison import LayerSaving, Stage
+from edgekit.comparison import LayerSaving, Metric, Stage
 from edgekit.data import Dataset
 from edgekit.disk import check_temporary, publish, storing
-from edgekit.evaluate import accuracy as measured_accuracy
 from edgekit.progress import Listener, Step
 from edgekit.stages import UNREADABLE, Staged, unreadable, versions
 from edgekit.store import content_key, file_name, read_facts, stage_folder
+from edgekit.tasks import CLASSIFICATION, Scored, score_file
 from edgekit_converters.passes import NpuQat, Qat
 from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor
 from edgekit_device import Number
+from edgekit_device.codec import decode, encode
 
 if TYPE_CHECKING:
     from edgekit_converters.recipe import Recipe
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimized:
-    """One recipe's file with its cost, its accuracy, and which test samples it got right.
+    """One recipe's file with its cost and how it answers.
 
-    `keras_difference` is the file's largest difference from the Keras model on the golden inputs,
-    relative to the output's range. `from_logits` says how a single output unit decides, `proof` is
-    what stands in the file.
+    `accuracy` is the mean of the task's main `metric`, `scores` that metric of each test sample (of
+    labels 1 or 0), `metrics` are the task's others. `keras_difference` is the file's largest
+    difference from the Keras model on the golden inputs, relative to the output's range.
+    `from_logits` says how a single output unit decides, `proof` is what stands in the file.
     """
 
     recipe: str
@@ -44,11 +46,13 @@ class Optimized:
     zstd_bytes: Number
     sha256: str
     keras_difference: Number
-    correct: tuple[bool, ...]
+    scores: tuple[float, ...]
     from_logits: bool
     stages: tuple[Stage, ...]
     layers: tuple[LayerSaving, ...]
     proof: FileProof
+    metric: str = CLASSIFICATION.metric
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,17 +145,13 @@ def _converted(
         check_temporary(2 * sum(weight.nbytes for weight in plain.get_weights()))
         raise
     proof = _proved(file, staged, recipe)
-    correct: list[bool] = []
-    from_logits = False
+    scored, from_logits = Scored(()), False
     if data is not None:
         progress(Step(f"score {recipe}"))
-        from_logits = ec.classification_objective(plain, data.classes).from_logits
-        correct = [
-            bool(right)
-            for right in ec.correct(file, data.test.x, data.test.y, from_logits=from_logits)
-        ]
-        task = {"name": data.name, "metric": "accuracy", **measured_accuracy(correct).to_json()}
-        ec.note_task(done, task)
+        from_logits = ec.objective_for(plain, data.targets).from_logits
+        scored = score_file(data.task, file, data.test.x, data.test.y, from_logits)
+        value = data.task.number(scored.samples).to_json()
+        ec.note_task(done, {"name": data.name, "metric": data.task.metric, **value})
     seen = ec.inspect_model(plain)
     return {
         "parameters": Number.counted(seen.parameters).to_json(),
@@ -161,7 +161,8 @@ def _converted(
         "zstd_bytes": done.zstd_bytes,
         "sha256": done.sha256,
         "keras_difference": done.keras_difference,
-        "correct": "".join("01"[right] for right in correct),
+        "scores": list(scored.samples),
+        "metrics": [encode(metric) for metric in scored.metrics],
         "from_logits": from_logits,
         "proof": asdict(proof),
     }
@@ -186,13 +187,13 @@ def _half(changed: Sequence[str]) -> dict[str, str]:
 def _told(
     facts: dict[str, Any], recipe: str, staged: Staged, samples: Samples, file: Path
 ) -> Optimized:
-    correct = tuple(letter == "1" for letter in facts["correct"])
+    scores = tuple(float(score) for score in facts["scores"])
+    task = samples.data.task if samples.data else CLASSIFICATION
+    unknown = Number.unavailable("no data were given")
     return Optimized(
         recipe=recipe,
         file=file,
-        accuracy=(
-            measured_accuracy(correct) if samples.data else Number.unavailable("no data were given")
-        ),
+        accuracy=task.number(scores) if samples.data else unknown,
         parameters=Number.from_json(facts["parameters"]),
         macs=Number.from_json(facts["macs"]),
         file_bytes=Number.counted(facts["file_bytes"]),
@@ -200,7 +201,9 @@ def _told(
         zstd_bytes=Number.counted(facts["zstd_bytes"]),
         sha256=facts["sha256"],
         keras_difference=Number.measured(facts["keras_difference"]),
-        correct=correct,
+        scores=scores,
+        metric=task.metric,
+        metrics=tuple(decode(Metric, metric, "metric") for metric in facts["metrics"]),
         from_logits=facts["from_logits"],
         stages=staged.stages,
         layers=staged.layers,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.data import Dataset, load_calibration, load_data
-from edgekit.data.sources import Pixels, Source
+from edgekit.data.images import Pixels
+from edgekit.data.sources import Source
 from edgekit.exporting import Optimized, Samples, export
 from edgekit.journal import alone, under_way
 from edgekit.progress import Listener, silent
@@ -46,7 +47,7 @@ def load_parent(
 def load_data_for(
     parent: Parent, source: Source, *, seed: int = 0, pixels: Pixels = "unit"
 ) -> Dataset:
-    """The data set, checked against the model's one input and its class output.
+    """The data set, checked against the model's one input and its one output.
 
     Raises:
         DataError, TrainingError: they do not fit one another.
@@ -63,7 +64,7 @@ def load_data_for(
         )
     shape = tuple(parent.model.inputs[0].shape[1:])
     data = load_data(source, shape, seed=seed, pixels=pixels)
-    ec.classification_objective(parent.model, data.classes)
+    ec.objective_for(parent.model, data.targets)
     return data
 
 

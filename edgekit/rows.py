@@ -8,10 +8,11 @@ from typing import Any
 
 from edgekit.comparison import LayerSaving, Row, Stage
 from edgekit.data import Dataset
-from edgekit.evaluate import accuracy_change
 from edgekit.exporting import Optimized
 from edgekit.npu.outcome import NpuOutcome
 from edgekit.pareto import mark_pareto
+from edgekit.report.format import capital
+from edgekit.tasks import CLASSIFICATION, Task
 from edgekit_converters.passes import Cluster, NpuQat, Prune, Qat
 from edgekit_converters.recipe import parse_recipe
 from edgekit_device import Number
@@ -22,10 +23,11 @@ def make_rows(
     boards: Sequence[str],
     records: list[dict[str, Any]],
     outcomes: Sequence[NpuOutcome] = (),
+    task: Task = CLASSIFICATION,
 ) -> list[Row]:
     """One row per board or NPU and recipe, the best marked; a text is why the recipe failed."""
     rows = [
-        _row(recipe, board, results[recipe], results["base"], records)
+        _row(recipe, board, results[recipe], results["base"], records, task)
         for board in boards
         for recipe in results
     ] + [_npu_row(outcome, results[outcome.recipe]) for outcome in outcomes]
@@ -64,28 +66,29 @@ def make_notes(
     emulated: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """How the numbers are to be read; `npus` and `emulated` boards by their names."""
+    score, trivial = data.trivial
     passes = [step for result in results for step in parse_recipe(result.recipe).passes]
     return (
-        f"Accuracy is that of the .tflite file on {len(data.test)} test samples; its 95 % interval "
-        "covers the sampling of the test set, not the luck of training. Always guessing the most "
-        f"frequent class would score {data.majority_share:.3f}.",
+        f"{capital(data.task.metric)} is that of the .tflite file on {len(data.test)} test "
+        "samples; its 95 % interval covers the sampling of the test set, not the luck of training. "
+        f"{capital(trivial)} would score {score:.3f}.",
         "base and its post-training quantised versions (int8, …) are the parent as it came; all "
         "other recipes are trained on the training split.",
         *_cascade_notes(passes),
         f"The {len(results)} files ran in turns in the same rounds, so that drift of the machine "
         "meets all; the latency's interval is the range of the medians of those rounds.",
-        *_npu_notes(npus),
+        *_npu_notes(npus, data.task.metric),
         *_emulation_notes(emulated),
         "MACs and parameters are counted on the Keras model; conversion folds batch normalisation "
         "into convolutions.",
     )
 
 
-def _npu_notes(npus: Sequence[str]) -> list[str]:
+def _npu_notes(npus: Sequence[str], metric: str) -> list[str]:
     if not npus:
         return []
     return [
-        f"Rows of {' and '.join(npus)}: accuracy is that of the test samples in the NPU's "
+        f"Rows of {' and '.join(npus)}: {metric} is that of the test samples in the NPU's "
         "arithmetic, emulated; time and energy come from a model of the NPU, whose error is the "
         "interval and much the same for all recipes. An NPU that skips zeros gains from pruning."
     ]
@@ -126,6 +129,7 @@ def _row(
     result: Optimized | str,
     base: Optimized | str,
     records: list[dict[str, Any]],
+    task: Task,
 ) -> Row:
     if isinstance(result, str):
         return _failed(recipe, board, result)
@@ -138,7 +142,8 @@ def _row(
         board=board,
         **_of_file(result),
         accuracy=result.accuracy,
-        accuracy_change=_change(result, base),
+        accuracy_change=_change(result, base, task),
+        metrics=result.metrics,
         latency_p50_ms=_number(record, "latency_ms", "p50"),
         peak_rss_bytes=_number(record, "peak_rss_bytes"),
         energy_j=_number(record, "energy_j"),
@@ -198,10 +203,10 @@ def _failed(recipe: str, board: str, why: str) -> Row:
     )
 
 
-def _change(result: Optimized, base: Optimized | str) -> Number:
+def _change(result: Optimized, base: Optimized | str, task: Task) -> Number:
     if isinstance(base, str):
         return Number.unavailable("base failed")
-    return accuracy_change(result.correct, base.correct)
+    return task.change(result.scores, base.scores)
 
 
 def _number(record: dict[str, Any], *keys: str) -> Number:

@@ -139,6 +139,7 @@ def _next(
             other_parameters=outcome.other_parameters,
             accuracy_before=outcome.accuracy_before,
             accuracy_after=outcome.accuracy_after,
+            metric=data.task.metric if data else "accuracy",
             proof=outcome.proof,
         )
         layers = [asdict(_saving(decision, name)) for decision in outcome.decisions]
@@ -185,7 +186,14 @@ def _training_data(data: Dataset | None) -> TrainingData | None:
     if data is None:
         return None
     train, validation = data.train, data.validation
-    return ec.TrainingData((train.x, train.y), (validation.x, validation.y), data.classes)
+    task = data.task
+    return ec.TrainingData(
+        (train.x, train.y),
+        (validation.x, validation.y),
+        data.classes,
+        task.kind,
+        lambda outputs, targets, objective: task.mean(outputs, targets, objective.from_logits),
+    )
 
 
 def _saving(decision: Any, recipe: str) -> LayerSaving:
@@ -232,9 +240,10 @@ def unreadable(
 
 def _epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:
     def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        watched = [key for key in metrics if key.startswith("val_") and key != "val_loss"]
         shown = (
             f"{key.replace('val_', 'validation ')} {metrics[key]:.3f}"
-            for key in ("loss", "val_accuracy")
+            for key in ("loss", *watched)
             if key in metrics
         )
         detail = f"epoch {epoch} of {epochs}: {', '.join(shown)}"

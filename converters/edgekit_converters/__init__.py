@@ -38,8 +38,25 @@ if TYPE_CHECKING:
     from edgekit_converters.lcrm.plan import Decision
     from edgekit_converters.lcrm.rewrite import apply_lcrm
     from edgekit_converters.load import load_model
+    from edgekit_converters.objective import (
+        Objective,
+        Targets,
+        classification_objective,
+        objective_for,
+    )
     from edgekit_converters.outcome import Outcome
-    from edgekit_converters.parents import alexnet, digits_cnn
+    from edgekit_converters.parents import (
+        PARENTS,
+        alexnet,
+        alexnet_small,
+        decom_net,
+        decom_net_small,
+        digits_cnn,
+        unet,
+        unet_small,
+        vgg9,
+        vgg9_small,
+    )
     from edgekit_converters.stage import (
         fingerprint,
         load_stage,
@@ -48,11 +65,10 @@ if TYPE_CHECKING:
         save_stage,
         training_facts,
     )
-    from edgekit_converters.tflite import correct, correct_of, raw_samples
+    from edgekit_converters.tflite import correct, guess, predict, raw_samples, real_outputs
     from edgekit_converters.train import (
         Training,
         TrainingData,
-        classification_objective,
         fine_tune,
         set_seed,
     )
@@ -61,18 +77,30 @@ _LAZY = {
     "Decision": "lcrm.plan",
     "Exported": "export",
     "Inspection": "inspection",
+    "Objective": "objective",
     "Outcome": "outcome",
+    "Targets": "objective",
     "Training": "train",
     "TrainingData": "train",
+    "PARENTS": "parents",
     "alexnet": "parents",
+    "alexnet_small": "parents",
+    "decom_net": "parents",
+    "decom_net_small": "parents",
+    "digits_cnn": "parents",
+    "unet": "parents",
+    "unet_small": "parents",
+    "vgg9": "parents",
+    "vgg9_small": "parents",
     "architecture": "forward",
     "check_graph": "graph",
     "check_input_shapes": "conversion",
-    "classification_objective": "train",
+    "classification_objective": "objective",
     "correct": "tflite",
-    "correct_of": "tflite",
+    "guess": "tflite",
+    "predict": "tflite",
     "raw_samples": "tflite",
-    "digits_cnn": "parents",
+    "real_outputs": "tflite",
     "export_tflite": "export",
     "fingerprint": "stage",
     "fine_tune": "train",
@@ -81,6 +109,7 @@ _LAZY = {
     "load_model": "load",
     "load_stage": "stage",
     "note_task": "export",
+    "objective_for": "objective",
     "prove_file": "file_proof",
     "run_pass": "stage",
     "save_model": "stage",
@@ -91,6 +120,7 @@ _LAZY = {
 """Names whose modules import TensorFlow, which takes seconds: only when they are used."""
 
 __all__ = [
+    "PARENTS",
     "Activations",
     "Cluster",
     "ConverterError",
@@ -104,6 +134,7 @@ __all__ = [
     "LowRank",
     "ModelLoadError",
     "NpuQat",
+    "Objective",
     "Outcome",
     "ProofError",
     "Prune",
@@ -112,33 +143,44 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RewriteError",
+    "Targets",
     "Training",
     "TrainingData",
     "TrainingError",
     "alexnet",
+    "alexnet_small",
     "apply_lcrm",
     "architecture",
     "check_graph",
     "check_input_shapes",
     "classification_objective",
     "correct",
-    "correct_of",
+    "decom_net",
+    "decom_net_small",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
     "fingerprint",
+    "guess",
     "inspect_model",
     "load_model",
     "load_stage",
     "note_task",
+    "objective_for",
     "parse_recipe",
+    "predict",
     "prove_file",
     "raw_samples",
+    "real_outputs",
     "run_pass",
     "save_model",
     "save_stage",
     "set_seed",
     "training_facts",
+    "unet",
+    "unet_small",
+    "vgg9",
+    "vgg9_small",
 ]
 
 

@@ -17,9 +17,11 @@ import keras
 from edgekit_converters.errors import ModelLoadError
 from edgekit_converters.graph import functional, read_graph
 from edgekit_converters.keras2 import reading
+from edgekit_converters.parents import PARENTS
 from edgekit_converters.source import call_function, load_module, split_function
 
 _SUPPORTED = "a Keras .keras or .h5 file, or file.py:function that returns a model"
+_PARENT = "parent:"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def load_model(
     """Loads a Keras model as a Keras 3 model without compiling it.
 
     Args:
-        source: `.keras` or `.h5` file of Keras 3 or Keras 2, or `file.py:function`.
+        source: `.keras` or `.h5` file of Keras 3 or Keras 2, `file.py:function`, or `parent:NAME`
+            for one of the kit's own, untrained.
         custom_objects: Python file whose layers and functions the model needs.
         safe: refuse files that carry code of their own (Lambda layers).
 
@@ -49,7 +52,9 @@ def load_model(
             f"{custom_objects} defines no class or function to register with Keras."
         )
     function = split_function(str(source))
-    if function is not None:
+    if str(source).startswith(_PARENT):
+        model = _parent(str(source).removeprefix(_PARENT))
+    elif function is not None:
         model = _built(*function)
         if not isinstance(model, keras.Model):
             raise ModelLoadError(
@@ -65,6 +70,14 @@ def load_model(
     if not read_graph(model).calls:
         raise ModelLoadError(f"The model in {source} has no layers; there is nothing to convert.")
     return model
+
+
+def _parent(name: str) -> Any:
+    if name not in PARENTS:
+        raise ModelLoadError(
+            f"{_PARENT}{name} is none of the kit's own models; there are {', '.join(PARENTS)}."
+        )
+    return PARENTS[name]()
 
 
 def _read(path: Path) -> _File:

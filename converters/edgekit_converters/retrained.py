@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgekit_converters.objective import objective_for
 from edgekit_converters.outcome import Outcome, count_parameters
 from edgekit_converters.train import (
     Progress,
     Trained,
     Training,
     TrainingData,
-    classification_objective,
     fine_tune,
-    validation_accuracy,
+    validation_score,
 )
 
 
@@ -35,14 +35,14 @@ def retrained(
     trained = Trained(0, 0, {})
     before = after = None
     if data is not None:
-        before = validation_accuracy(original, data)
+        before = validation_score(original, data)
         if changed and result.trainable_weights:
-            objective = classification_objective(result, data.classes)
+            objective = objective_for(result, data.targets)
             trained = fine_tune(
                 result, data.train, data.validation, objective, training, progress,
                 rate_option=rate_option,
             )  # fmt: skip
-        after = validation_accuracy(result, data)
+        after = validation_score(result, data)
     return Outcome(
         model=result,
         changed=changed,

@@ -77,7 +77,11 @@ def _rewrite(model: Any, prefix: str, work: _Work) -> Any:
             work.made[id(original)] = work.replacements[path](original)
         return work.made[id(original)]((*args, *kwargs.values())[0])
 
-    result = keras.models.clone_model(functional(model), clone_function=clone, call_function=call)
+    graph = functional(model)
+    if graph.compiled:
+        # Keras would compile the copy too, with the user's own losses, which it may not find.
+        graph = keras.Model(graph.input, graph.output, name=graph.name)
+    result = keras.models.clone_model(graph, clone_function=clone, call_function=call)
     # A Sequential model's graph has a name of its own, which Keras makes up.
     result.name = model.name
     for original, copy in kept:

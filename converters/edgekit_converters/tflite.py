@@ -130,7 +130,7 @@ def correct(path: Path, samples: Any, labels: Any, *, from_logits: bool = False)
     `from_logits` says that a single unit's output is a logit, which decides at 0.
     """
     return [
-        _guess(scores, from_logits) == int(label)
+        int(guess(scores, from_logits)) == int(label)
         for (scores, *_), label in zip(predict(path, samples), labels, strict=True)
     ]
 
@@ -158,8 +158,10 @@ def raw_samples(path: Path, samples: Any) -> Any:
     return raw
 
 
-def correct_of(path: Path, raw: Any, labels: Any, *, from_logits: bool = False) -> list[bool]:
-    """As `correct`, of the file's first output [inferences, batch, …] computed elsewhere.
+def real_outputs(path: Path, raw: Any, count: int) -> Any:
+    """The first `count` real-valued outputs [count, …] of a file, from its raw ones.
+
+    `raw` is [inferences, batch, …], computed elsewhere.
 
     Raises:
         ExportError: the runtime refuses the file.
@@ -170,14 +172,14 @@ def correct_of(path: Path, raw: Any, labels: Any, *, from_logits: bool = False) 
             f"{path.name} has {len(signature.outputs)} outputs; labels fit a file of one output."
         )
     real = signature.outputs[0].dequantise(raw)
-    scores = real.reshape(-1, *real.shape[2:])[: len(labels)]
-    return [
-        _guess(score, from_logits) == int(label)
-        for score, label in zip(scores, labels, strict=True)
-    ]
+    return real.reshape(-1, *real.shape[2:])[:count]
 
 
-def _guess(scores: Any, from_logits: bool) -> int:
+def guess(scores: Any, from_logits: bool) -> Any:
+    """The class with the highest score along the last axis; a single score decides at one half.
+
+    `from_logits` says that a single score is a logit, which decides at 0.
+    """
     if scores.shape[-1] == 1:
-        return int(scores.ravel()[0] > (0.0 if from_logits else 0.5))
-    return int(np.argmax(scores))
+        return (scores[..., 0] > (0.0 if from_logits else 0.5)).astype(int)
+    return scores.argmax(axis=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from edgekit_converters.energy import EnergyCosts
 from edgekit_converters.errors import TrainingError
-from edgekit_converters.outputs import gives_probabilities
+from edgekit_converters.objective import Kind, Objective, Targets, compiled, objective_for
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with (epoch from 1, epochs, metrics)."""
@@ -61,13 +61,28 @@ class Training:
         return replace(self, epochs=self.tuning_epochs, learning_rate=self.tuning_learning_rate)
 
 
+Score = Callable[[Any, Any, Objective], float]
+"""The main metric of a task: from outputs, targets and what the outputs mean."""
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """Samples and labels to train on and to choose the best epoch by; labels are 0..classes-1."""
+    """Samples and targets to train on and to choose the best epoch by.
+
+    Labels and masks are 0..classes-1; pictures have no classes. `score` rates the outputs for the
+    validation samples; None counts the labels found.
+    """
 
     train: tuple[Any, Any]
     validation: tuple[Any, Any]
     classes: int
+    kind: Kind = "classification"
+    score: Score | None = None
+
+    @property
+    def targets(self) -> Targets:
+        """What the samples are to be told."""
+        return Targets(self.kind, self.classes, tuple(np.shape(self.train[1])[1:]))
 
 
 @dataclass(frozen=True)
@@ -77,47 +92,6 @@ class Trained:
     epochs: int
     best_epoch: int
     history: dict[str, list[float]]
-
-
-Loss = Literal["sparse_categorical_crossentropy", "binary_crossentropy"]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """Loss of a classification output, and whether the model ends in logits."""
-
-    loss: Loss
-    from_logits: bool
-
-
-def classification_objective(model: Any, classes: int) -> Objective:
-    """The loss that fits the model's one output and labels 0..classes-1.
-
-    Raises:
-        TrainingError: several outputs, or a width that cannot hold the classes.
-    """
-    if len(model.outputs) != 1:
-        names = ", ".join(model.output_names)
-        raise TrainingError(
-            f"{model.name!r} has {len(model.outputs)} outputs ({names}); classification trains and "
-            "scores one. Give a model that ends in the class output alone, or convert it "
-            "without data: edgekit optimize MODEL --recipe int8 --calibration FILE.npz."
-        )
-    shape = tuple(model.outputs[0].shape)
-    if len(shape) != 2 or shape[1] is None:
-        raise TrainingError(
-            f"{model.name!r} has an output of shape {shape}; classification needs (batch, classes)."
-        )
-    width = shape[1]
-    if classes > max(width, 2):
-        raise TrainingError(
-            f"{model.name!r} has {width} outputs but the labels go up to {classes - 1}; the last "
-            f"layer needs at least {classes} units."
-        )
-    from_logits = not gives_probabilities(model)
-    if width == 1:
-        return Objective("binary_crossentropy", from_logits)
-    return Objective("sparse_categorical_crossentropy", from_logits)
 
 
 def set_seed(seed: int, deterministic: bool = False) -> None:
@@ -187,19 +161,11 @@ def fine_tune(
         return Trained(0, 0, {})
     check_finite(train, validation)
     set_seed(training.seed, training.deterministic)
-    losses: dict[str, Any] = {
-        "sparse_categorical_crossentropy": library.losses.SparseCategoricalCrossentropy,
-        "binary_crossentropy": library.losses.BinaryCrossentropy,
-    }
-    accuracy = library.metrics.BinaryAccuracy if "binary" in objective.loss else None
+    loss, metric = compiled(library, objective)
     model.compile(
         optimizer=optimizer or library.optimizers.Adam(training.learning_rate),
-        loss=losses[objective.loss](from_logits=objective.from_logits),
-        metrics=[
-            accuracy("accuracy", threshold=0.0 if objective.from_logits else 0.5)
-            if accuracy
-            else library.metrics.SparseCategoricalAccuracy("accuracy")
-        ],
+        loss=loss,
+        metrics=[metric],
     )
     best = library.callbacks.EarlyStopping(
         monitor="val_loss",
@@ -245,15 +211,17 @@ def fine_tune(
     return Trained(len(losses_seen), settling_epochs + int(np.argmin(settled)) + 1, history)
 
 
-def validation_accuracy(model: Any, data: TrainingData, like: Any = None) -> float:
-    """Share of the validation samples that the model (of either Keras) gets right.
+def validation_score(model: Any, data: TrainingData, like: Any = None) -> float:
+    """The task's main metric for the model (of either Keras) on the validation samples.
 
     `like` is a Keras 3 model that says what a tf_keras model's output means.
     """
     x, y = data.validation
     scores = np.asarray(model.predict(x, verbose=0))
+    if data.score is not None:
+        return data.score(scores, y, objective_for(model if like is None else like, data.targets))
     if scores.shape[-1] == 1:
-        objective = classification_objective(model if like is None else like, data.classes)
+        objective = objective_for(model if like is None else like, data.targets)
         guesses = (scores[:, 0] > (0.0 if objective.from_logits else 0.5)).astype(int)
     else:
         guesses = scores.argmax(axis=-1)

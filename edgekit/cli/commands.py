@@ -59,6 +59,7 @@ def optimize(options: argparse.Namespace) -> int:
     import edgekit_converters as ec
     from edgekit.optimization import load_data_for
     from edgekit.optimization import optimize as run
+    from edgekit_device.codec import encode
 
     recipe, training = ec.parse_recipe(options.recipe), _trained(options)
     with live() as progress:
@@ -79,7 +80,8 @@ def optimize(options: argparse.Namespace) -> int:
         )
     if options.json:
         facts = {**asdict(done), "file": str(done.file)}
-        del facts["correct"]
+        del facts["scores"]
+        facts["metrics"] = [encode(metric) for metric in done.metrics]
         facts.update(
             {key: value.to_json() for key, value in vars(done).items() if hasattr(value, "to_json")}
         )

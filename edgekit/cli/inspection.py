@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.report.format import bytes_text, count_text
+from edgekit.report.metrics import metric_text
 
 if TYPE_CHECKING:
     from edgekit.comparison import Stage
@@ -91,12 +92,12 @@ def print_optimized(done: Optimized) -> None:
             console.print(f"  left {layer}: {reason}", markup=False)
     accuracy = done.accuracy
     if accuracy.value is None:
-        console.print(f"accuracy: unavailable ({accuracy.reason})")
+        console.print(f"{done.metric}: unavailable ({accuracy.reason})")
     else:
-        console.print(
-            f"accuracy: {accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}), measured "
-            "on the .tflite file"
-        )
+        span = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
+        console.print(f"{done.metric}: {accuracy.value:.3f}{span}, measured on the .tflite file")
+    for metric in done.metrics:
+        console.print(metric_text(metric), markup=False)
     difference = done.keras_difference.value or 0.0
     console.print(f"differs from the Keras model by {difference:.2g} of the output's range")
     console.print(
@@ -117,8 +118,8 @@ def _stage_text(stage: Stage) -> str:
     parts = [f"{stage.name}: {epochs}, {stage.seconds:.0f} s"]
     if stage.accuracy_before is not None and stage.accuracy_after is not None:
         parts.append(
-            f"validation accuracy {stage.accuracy_before:.3f} before, {stage.accuracy_after:.3f} "
-            "after"
+            f"validation {stage.metric} {stage.accuracy_before:.3f} before, "
+            f"{stage.accuracy_after:.3f} after"
         )
     zeros = [proof.sparsity for proof in stage.proof if proof.sparsity_asked is not None]
     values = [proof for proof in stage.proof if proof.distinct_asked is not None]

@@ -214,7 +214,8 @@ def _data(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument(
         "--data",
         required=required,
-        help="digits, an .npz file, a folder of images by class, or file.py:function",
+        help="digits, glyphs, nuclei, lowlight, cifar10, cifar100, mnist, an .npz file, a folder "
+        "of images (by class, with masks, in pairs; CIFAR, idx), or file.py:function",
     )
     command.add_argument(
         "--pixels",

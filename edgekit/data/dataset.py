@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.data.targets import checked_targets, task_of
 from edgekit.errors import DataError
+from edgekit.tasks import CLASSIFICATION, ENHANCEMENT, Task
+
+if TYPE_CHECKING:
+    from edgekit_converters.objective import Targets
 
 Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples (first axis) as float32 and their labels 0..classes-1 as int64."""
+    """Samples (first axis) as float32 and the target of each.
+
+    Labels and masks are 0..classes-1 as int64, pictures 0 to 1 as float32.
+    """
 
     x: Any
     y: Any
@@ -27,10 +35,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One classification data set. Training never sees the test split.
+    """One data set and its task. Training never sees the test split.
 
-    `test_drawn_here` says that EdgeKit drew the test samples: the parent may have been trained on
-    them.
+    `classes` is 0 where the targets are pictures. `test_drawn_here` says that EdgeKit drew the test
+    samples: the parent may have been trained on them.
     """
 
     name: str
@@ -39,6 +47,7 @@ class Dataset:
     test: Split
     classes: int
     test_drawn_here: bool = False
+    task: Task = CLASSIFICATION
 
     @cached_property
     def fingerprint(self) -> str:
@@ -50,16 +59,28 @@ class Dataset:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @cached_property
+    def trivial(self) -> tuple[float, str]:
+        """The task's metric on the test split without any thought, and what that answer is."""
+        return self.task.trivial(self.test.x, self.test.y)
+
     @property
-    def majority_share(self) -> float:
-        """Accuracy on the test split of always guessing its most frequent class."""
-        return float(np.bincount(self.test.y).max() / len(self.test))
+    def targets(self) -> Targets:
+        """What a model is to learn of each sample."""
+        import edgekit_converters as ec
+
+        return ec.Targets(self.task.kind, self.classes, tuple(self.train.y.shape[1:]))
 
     def describe(self) -> str:
         """One line for people."""
+        asked = {
+            "classification": f"{self.classes} classes",
+            "segmentation": f"masks of {self.classes} classes",
+            "enhancement": "pictures as targets",
+        }
         return (
             f"{self.name}: {len(self.train)} training, {len(self.validation)} validation, "
-            f"{len(self.test)} test samples, {self.classes} classes"
+            f"{len(self.test)} test samples, {asked[self.task.kind]}"
         )
 
 
@@ -68,22 +89,25 @@ def checked_dataset(
 ) -> Dataset:
     """A data set from raw (x, y) pairs under "train", "test" and, where there is one, "val".
 
-    A missing validation split is taken from the training samples (15 %, stratified, seeded).
+    The task is told from the targets. A missing validation split is taken from the training samples
+    (15 %, seeded, of labels stratified).
 
     Raises:
         DataError: shapes, labels or values that cannot be trained on, or an empty split.
     """
-    ready = {part: _checked(name, part, *pair, input_shape) for part, pair in splits.items()}
+    task = task_of(_array(f"{name}: the train split", "y", splits["train"][1]))
+    ready = {part: _checked(name, part, *pair, input_shape, task) for part, pair in splits.items()}
     train, test = ready["train"], ready["test"]
     if "val" in ready:
         validation = ready["val"]
     else:
         train, validation = held_out(name, train, 0.15, seed)
+    if task is ENHANCEMENT:
+        return Dataset(name, train, validation, test, 0, task=task)
     classes = int(train.y.max()) + 1
     if train.y.min() == train.y.max():
-        raise DataError(
-            f"{name}: all training labels are {classes - 1}; a classifier needs two classes."
-        )
+        needs = "a classifier needs" if task is CLASSIFICATION else "masks need"
+        raise DataError(f"{name}: all training labels are {classes - 1}; {needs} two classes.")
     for part, split in (("val", validation), ("test", test)):
         highest = int(split.y.max())
         if highest >= classes:
@@ -91,17 +115,26 @@ def checked_dataset(
                 f"{name}: the {part} split has label {highest}, but the training labels end at "
                 f"{classes - 1}; the model would never learn it. Check the split."
             )
-    return Dataset(name, train, validation, test, classes)
+    return Dataset(name, train, validation, test, classes, task=task)
 
 
 def held_out(name: str, split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """The split in two, the second with `share` of the samples, stratified by label and seeded.
+    """The split in two, the second with `share` of the samples, seeded; labels are stratified.
 
     Raises:
-        DataError: a class has too few samples to be split.
+        DataError: there are too few samples, or too few of a class, to be split.
     """
     from sklearn.model_selection import train_test_split
 
+    if split.y.ndim > 1:
+        if len(split) < 4:
+            raise DataError(
+                f"{name}: {len(split)} training sample(s) are too few to hold some out; give more, "
+                "or splits of your own (x_val, x_test)."
+            )
+        size = max(round(share * len(split)), 1)
+        parts = train_test_split(split.x, split.y, test_size=size, random_state=seed)
+        return Split(parts[0], parts[2]), Split(parts[1], parts[3])
     labels, counts = np.unique(split.y, return_counts=True)
     if len(split) < 4 or counts.min() < 2:
         rare = int(counts.argmin())
@@ -116,7 +149,7 @@ def held_out(name: str, split: Split, share: float, seed: int) -> tuple[Split, S
     return Split(kept_x, kept_y), Split(held_x, held_y)
 
 
-def _checked(name: str, part: str, x: Any, y: Any, input_shape: Shape | None) -> Split:
+def _checked(name: str, part: str, x: Any, y: Any, input_shape: Shape | None, task: Task) -> Split:
     where = f"{name}: the {part} split"
     x, y = _array(where, "x", x), _array(where, "y", y)
     if x.ndim < 2:
@@ -127,7 +160,7 @@ def _checked(name: str, part: str, x: Any, y: Any, input_shape: Shape | None) ->
         raise DataError(f"{where} is empty (its x has shape {x.shape}); give at least one sample.")
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where} has x of type {x.dtype}; numbers are needed.")
-    return Split(_samples(where, x, input_shape), _labels(where, y, len(x)))
+    return Split(_samples(where, x, input_shape), checked_targets(where, y, len(x), task))
 
 
 def _array(where: str, name: str, values: Any) -> Any:
@@ -155,33 +188,6 @@ def _samples(where: str, x: Any, input_shape: Shape | None) -> Any:
         bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
         raise DataError(f"{where} holds NaN or infinite values, first in sample {bad}; remove it.")
     return x
-
-
-def _labels(where: str, y: Any, samples: int) -> Any:
-    if y.ndim == 2 and y.shape[1] > 1:
-        if not np.isin(y, (0, 1)).all() or not (y.sum(axis=1) == 1).all():
-            raise DataError(
-                f"{where} has labels of shape {y.shape} that are not one-hot; give one class "
-                "number per sample."
-            )
-        y = y.argmax(axis=1)
-    y = y.reshape(-1)
-    if len(y) != samples:
-        raise DataError(f"{where} has {samples} samples but {len(y)} labels; give one for each.")
-    if y.dtype.kind not in "fiub":
-        raise DataError(f"{where} has labels of type {y.dtype}; give class numbers from 0 on.")
-    broken = ~np.isfinite(y) | (y != np.floor(y)) if y.dtype.kind == "f" else np.zeros(1, bool)
-    if broken.any():
-        raise DataError(
-            f"{where} has labels that are not whole numbers (such as {y[broken][0]}); give class "
-            "numbers from 0 on."
-        )
-    if y.min() < 0:
-        raise DataError(
-            f"{where} has label {int(y.min())}; labels are class numbers from 0 on. Subtract the "
-            "smallest."
-        )
-    return y.astype(np.int64)
 
 
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:

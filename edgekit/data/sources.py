@@ -1,24 +1,23 @@
-"""Where data come from: `digits`, an .npz file, a folder of images by class, `file.py:function`."""
+"""Where data come from: a name, an .npz file, a folder of images by class, `file.py:function`."""
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from edgekit.data.dataset import Dataset, Shape, Split, checked_dataset, held_out
+from edgekit.data.dataset import Dataset, Shape, checked_dataset, held_out
+from edgekit.data.generated import GENERATED, generated
+from edgekit.data.images import Pixels
+from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
 
-Pixels = Literal["unit", "byte"]
 Source = str | Path | Dataset | dict[str, Any] | tuple[Any, Any]
 
-_IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 _TEST_SHARE = 0.25
 
 
@@ -32,10 +31,14 @@ def load_data(
     """Loads and checks a data set for a model that takes samples of `input_shape`.
 
     Args:
-        source: `digits` (scikit-learn's 8x8 handwritten digits), an `.npz` file with x_train,
-            y_train, x_test, y_test (and x_val, y_val) or x, y; a folder with one folder of images
-            per class (or such folders under train/, val/, test/); `file.py:function` returning the
-            same names as a dict, or ((x_train, y_train), (x_test, y_test)); or such arrays.
+        source: `digits` (scikit-learn's 8x8 handwritten digits); `glyphs`, `nuclei` or `lowlight`
+            (generated: classes, masks, pictures); `cifar10`, `cifar100` or `mnist` (downloaded by
+            Keras); a folder with a published data set in its own format (docs/tasks.md); an `.npz`
+            file with x_train, y_train, x_test,
+            y_test (and x_val, y_val) or x, y; a folder with one folder of images per class (or such
+            folders under train/, val/, test/); `file.py:function` returning the same names as a
+            dict, or ((x_train, y_train), (x_test, y_test)); or such arrays. Targets are labels,
+            masks (samples, height, width) of class numbers, or pictures from 0 to 1.
         input_shape: of one sample, without the batch axis; images are resized to it.
         seed: of the splits that the source does not make itself.
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
@@ -50,16 +53,20 @@ def load_data(
         name, arrays = "arrays", _named(source, "the data")
     elif text == "digits":
         name, arrays = "digits", _digits()
+    elif text in GENERATED:
+        name, arrays = text, generated(text, input_shape, pixels, seed)
+    elif text in KERAS:
+        name, arrays = text, keras_arrays(text, input_shape, pixels)
     elif path.is_dir():
-        name, arrays = path.name, _folder(path, input_shape, pixels)
+        name, arrays = path.name, read_folder(path, input_shape, pixels)
     elif path.suffix == ".npz":
         name, arrays = path.name, _npz(path)
     elif ".py:" in text:
         name, arrays = text, _function(text)
     else:
         raise DataError(
-            f"--data {text!r} is not a data set: give digits, an .npz file, a folder with one "
-            "folder of images per class, or file.py:function."
+            f"--data {text!r} is not a data set: give digits, {', '.join((*GENERATED, *KERAS))}, "
+            "an .npz file, a folder of images, or file.py:function."
         )
     splits = _with_test(name, arrays, input_shape, seed)
     data = checked_dataset(name, splits, input_shape, seed)
@@ -154,84 +161,3 @@ def _with_test(
     whole = checked_dataset(name, {"train": (x, y), "val": (x, y), "test": (x, y)}, input_shape, 0)
     train, test = held_out(name, whole.train, _TEST_SHARE, seed)
     return {**splits, "train": (train.x, train.y), "test": (test.x, test.y)}
-
-
-def _folder(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]:
-    if input_shape is None or len(input_shape) != 3 or None in input_shape:
-        raise DataError(
-            f"Images in {path} need a model with one input (height, width, channels) of fixed "
-            f"size; this one takes {input_shape}."
-        )
-    if input_shape[2] not in (1, 3):
-        raise DataError(
-            f"The model takes {input_shape[2]} channels; images in a folder have 1 or 3."
-        )
-    parts = {part: path / part for part in ("train", "val", "test") if (path / part).is_dir()}
-    if "train" not in parts:
-        split = _images(path, None, input_shape, pixels)
-        return {"x": split.x, "y": split.y}
-    classes = _class_names(parts["train"])
-    found: dict[str, Any] = {}
-    for part, folder in parts.items():
-        split = _images(folder, None if part == "train" else classes, input_shape, pixels)
-        found[f"x_{part}"], found[f"y_{part}"] = split.x, split.y
-    return found
-
-
-def _images(path: Path, classes: list[str] | None, input_shape: Shape, pixels: Pixels) -> Split:
-    names = _class_names(path)
-    classes = classes or names
-    unknown = sorted(set(names) - set(classes))
-    if unknown:
-        raise DataError(f"{path} has the class {unknown[0]!r}, which the training folder lacks.")
-    files = [
-        (file, label)
-        for label, name in enumerate(classes)
-        for file in sorted((path / name).glob("*"))
-        if file.suffix.lower() in _IMAGES
-    ]
-    if not files:
-        raise DataError(f"{path} holds no images ({', '.join(sorted(_IMAGES))}) in its folders.")
-    empty = sorted(set(range(len(classes))) - {label for _, label in files})
-    if empty and classes is names:
-        raise DataError(
-            f"{path / classes[empty[0]]} holds no images ({', '.join(sorted(_IMAGES))}); fill the "
-            "folder or remove it."
-        )
-    x = np.stack([_image(file, input_shape, pixels) for file, _ in files])
-    return Split(x, np.array([label for _, label in files]))
-
-
-def _class_names(path: Path) -> list[str]:
-    folders = (folder.name for folder in path.iterdir() if folder.is_dir())
-    names = sorted(name for name in folders if not name.startswith("."))
-    if len(names) < 2:
-        raise DataError(
-            f"{path} has {len(names)} folder(s); images are sorted into one folder per class, and "
-            "a classifier needs two classes."
-        )
-    return names
-
-
-def _image(file: Path, input_shape: Shape, pixels: Pixels) -> Any:
-    from PIL import Image
-
-    height, width, channels = input_shape
-    try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            # Of transparency, which is dropped, and of metadata, which are not read.
-            warnings.simplefilter("ignore", UserWarning)
-            if image.mode not in _EIGHT_BITS:
-                raise DataError(
-                    f"{file} has pixels of the mode {image.mode}; save it with 8 bits per channel, "
-                    "or give the arrays in an .npz file."
-                )
-            converted = image.convert("L" if channels == 1 else "RGB")
-            resized = converted.resize((width or 1, height or 1), Image.Resampling.BILINEAR)
-    # PIL's readers meet damage with errors of many kinds.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file} is not a readable image ({error}); replace or remove it."
-        ) from error
-    array = np.asarray(resized, dtype=np.float32).reshape(height or 1, width or 1, channels or 1)
-    return array if pixels == "byte" else array / np.float32(255)

@@ -10,7 +10,6 @@ from typing import Any
 from edgekit.data import Dataset
 from edgekit.disk import storing
 from edgekit.errors import DiskError, EdgeKitError
-from edgekit.evaluate import accuracy, accuracy_change
 from edgekit.exporting import Optimized
 from edgekit.npu.cost import DRAM
 from edgekit.npu.emulation import cost_of_emulation, emulate_file
@@ -43,18 +42,18 @@ def on_npu(
         DiskError: an outcome cannot be kept.
     """
     base = results["base"]
-    correct = base.correct if isinstance(base, Optimized) else None
+    reference = base.scores if isinstance(base, Optimized) else None
     found = []
     for recipe, result in results.items():
         if isinstance(result, str):
             found.append(failed(recipe, str(npu), "the recipe failed"))
             continue
         try:
-            outcome, right = _kept(run, npu, result, data, progress)
+            outcome, scores = _kept(run, npu, result, data, progress)
             change = Number.unavailable("base failed")
-            if correct is not None and right:
-                change = accuracy_change(right, correct)
-            elif not right:
+            if reference is not None and scores:
+                change = data.task.change(scores, reference)
+            elif not scores:
                 change = outcome.accuracy
             found.append(replace(outcome, accuracy_change=_emulated(change)))
         except DiskError:
@@ -67,7 +66,7 @@ def on_npu(
 
 def _kept(
     run: Path, npu: Npu, result: Optimized, data: Dataset, progress: Listener
-) -> tuple[NpuOutcome, list[bool]]:
+) -> tuple[NpuOutcome, list[float]]:
     key = content_key(
         {
             "file": result.sha256,
@@ -82,8 +81,8 @@ def _kept(
 
     def make(_: Path) -> dict[str, Any]:
         progress(Step(f"emulate {result.recipe}"))
-        outcome, right = _outcome(npu, result, data, progress)
-        return {"outcome": encode(outcome), "correct": "".join("01"[one] for one in right)}
+        outcome, scores = _outcome(npu, result, data, progress)
+        return {"outcome": encode(outcome), "scores": scores}
 
     label = f"emulation of {result.recipe} on {npu}"
     with storing(run, f"the {label}"):
@@ -91,25 +90,28 @@ def _kept(
     facts = read_facts(folder)
     outcome = decode(NpuOutcome, facts["outcome"], label)
     # The same NPU may have been named in another way.
-    return replace(outcome, npu=str(npu)), [one == "1" for one in facts["correct"]]
+    return replace(outcome, npu=str(npu)), [float(score) for score in facts["scores"]]
 
 
 def _outcome(
     npu: Npu, result: Optimized, data: Dataset, progress: Listener
-) -> tuple[NpuOutcome, list[bool]]:
+) -> tuple[NpuOutcome, list[float]]:
     import edgekit_converters as ec
 
     raw = ec.raw_samples(result.file, data.test.x)
     done, outputs = emulate_file(result.file, npu, [raw], progress=progress)
     cost = cost_of_emulation(result.file, npu, done)
-    right: list[bool] = []
+    scores: list[float] = []
+    accuracy = None
     if _computes(cost):
-        right = ec.correct_of(result.file, outputs[0], data.test.y, from_logits=result.from_logits)
-    return outcome_of(result.recipe, npu, done, cost, right), [bool(one) for one in right]
+        real = ec.real_outputs(result.file, outputs[0], len(data.test))
+        scores = data.task.rate(real, data.test.y, result.from_logits)
+        accuracy = data.task.number(scores)
+    return outcome_of(result.recipe, npu, done, cost, accuracy), scores
 
 
 def outcome_of(
-    recipe: str, npu: Npu, done: Emulation, cost: Estimate, right: Sequence[bool]
+    recipe: str, npu: Npu, done: Emulation, cost: Estimate, accuracy: Number | None
 ) -> NpuOutcome:
     """Counts of the emulation and costs of the model, side by side."""
     claimed = sum(node.reason is None for node in done.nodes)
@@ -134,7 +136,7 @@ def outcome_of(
         coverage=f"{claimed} of {len(done.nodes)} nodes, {partitions}",
         left=tuple(left),
         not_estimated=tuple(not_estimated),
-        accuracy=_emulated(accuracy(right)) if right and computes else nothing,
+        accuracy=_emulated(accuracy) if accuracy is not None and computes else nothing,
         accuracy_change=nothing,
         latency_ms=latency,
         energy_j=energy,

@@ -12,6 +12,7 @@ from edgekit.npu.outcome import is_npu
 from edgekit.pareto import same_kernels
 from edgekit.report.evidence import busy_before
 from edgekit.report.format import (
+    capital,
     difference_text,
     interval_text,
     number_text,
@@ -46,6 +47,22 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """The main metric in sentences: by itself, "an accuracy", "accuracies"."""
+
+    metric: str
+    one: str
+    many: str
+
+
+def wording(metric: str) -> Wording:
+    """How sentences speak of a metric."""
+    if metric == "accuracy":
+        return Wording(metric, "an accuracy", "accuracies")
+    return Wording(metric, f"a value of {metric}", f"values of {metric}")
+
+
+@dataclass(frozen=True)
 class _Choice:
     """The pick by `measure`, and those kept rows that cannot be told from the fastest.
 
@@ -63,9 +80,10 @@ def answers(comparison: Comparison) -> tuple[Answer, ...]:
     found = []
     based = (row for row in comparison.rows if row.recipe == BASE and row.error is None)
     base = next((row for row in based if row.accuracy.value is not None), None)
+    words = wording(comparison.metric)
     for board, rows in by_board(comparison.rows).items():
         records = [item for item in comparison.records if item.get("board") == board]
-        answer = _answer(board, rows, _failed_golden(records), base)
+        answer = _answer(board, rows, _failed_golden(records), base, words)
         busy = busy_before(records)
         found.append(
             Answer(board, answer.recipe, answer.text, (*answer.cautions, busy)) if busy else answer
@@ -83,7 +101,11 @@ def _failed_golden(records: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _answer(
-    board: str, rows: Sequence[Row], wrong: frozenset[str], elsewhere: Row | None
+    board: str,
+    rows: Sequence[Row],
+    wrong: frozenset[str],
+    elsewhere: Row | None,
+    words: Wording,
 ) -> Answer:
     cautions = []
     failed = [row.recipe for row in rows if row.error is not None]
@@ -98,7 +120,7 @@ def _answer(
     # A row whose file is another's differs from it by noise alone: it is no candidate.
     rated = [row for row in ran if row.accuracy.value is not None and not row.same_as]
     if not rated:
-        text = "Nothing can be recommended: no recipe has both a result and an accuracy."
+        text = f"Nothing can be recommended: no recipe has both a result and {words.one}."
         return Answer(board, None, text, tuple(cautions))
     base = next((row for row in rated if row.recipe == BASE), None)
     if base is None and elsewhere is not None:
@@ -106,27 +128,27 @@ def _answer(
         there = Number.unavailable(f"of {elsewhere.board}")
         base = replace(elsewhere, board=board, latency_p50_ms=there, energy_j=there)
         cautions.append(
-            "The base has no result here; accuracies are held against its own on "
+            f"The base has no result here; {words.many} are held against its own on "
             f"{elsewhere.board}."
         )
     if base is None:
         base = max(rated, key=lambda row: row.accuracy.value or 0.0)
-        cautions.append(f"The base was not compared; accuracies are held against {base.recipe}.")
-    cautions += _doubts(rated, base)
+        cautions.append(f"The base was not compared; {words.many} are held against {base.recipe}.")
+    cautions += _doubts(rated, base, words)
     kept = [row for row in rated if accuracy_verdict(row, base) == "kept"]
     choice = _choose(kept)
     if choice is None:
         text = "Nothing can be recommended: neither a latency nor a file size is known."
         return Answer(board, None, text, tuple(cautions))
-    cautions += _untested(choice, base, rated)
-    text = " ".join(_sentences(choice, base, rated, kept))
+    cautions += _untested(choice, base, rated, words)
+    text = " ".join(_sentences(choice, base, rated, kept, words.metric))
     twins = [row.recipe for row in ran if row.same_as == choice.pick.recipe]
     if twins:
         text += f" The file of {_names(twins)} is the very same."
     return Answer(board, choice.pick.recipe, text, tuple(cautions))
 
 
-def _doubts(rated: Sequence[Row], base: Row) -> Iterator[str]:
+def _doubts(rated: Sequence[Row], base: Row, words: Wording) -> Iterator[str]:
     """What weakens all numbers of a board."""
     if any(row.latency_p50_ms.how == "emulated" for row in rated):
         yield "Latencies here come from an emulator, not from the board: confirm the choice on one."
@@ -148,7 +170,7 @@ def _doubts(rated: Sequence[Row], base: Row) -> Iterator[str]:
             f"{UNCERTAIN:.0%} are not told apart."
         )
     if base.accuracy.low is None:
-        yield "Accuracies have no interval: small differences may be chance."
+        yield f"{capital(words.many)} have no interval: small differences may be chance."
 
 
 def _choose(kept: Sequence[Row]) -> _Choice | None:
@@ -179,7 +201,7 @@ def _passes(row: Row) -> int:
     return sum(len(term) if re.fullmatch("[PCQ]+", term) else 1 for term in terms)
 
 
-def _untested(choice: _Choice, base: Row, rated: Sequence[Row]) -> Iterator[str]:
+def _untested(choice: _Choice, base: Row, rated: Sequence[Row], words: Wording) -> Iterator[str]:
     """Recipes that would be better if only the test data could show what they do to accuracy."""
     unknown = [row for row in rated if accuracy_verdict(row, base) == "unknown"]
     faster = sorted(
@@ -200,7 +222,7 @@ def _untested(choice: _Choice, base: Row, rated: Sequence[Row]) -> Iterator[str]
         span = f"interval {_signed(change.low)} to {_signed(change.high)}"
     caution = (
         f"{found[0].recipe} is {what}, but these test data cannot show whether it keeps the "
-        f"accuracy ({_signed(change.value or 0.0)}, {span}): test it on more samples."
+        f"{words.metric} ({_signed(change.value or 0.0)}, {span}): test it on more samples."
     )
     if found[1:]:
         others = _names([row.recipe for row in found[1:]])
@@ -220,7 +242,7 @@ def _apart(column: str, one: Row, other: Row) -> bool:
 
 
 def _sentences(
-    choice: _Choice, base: Row, rated: Sequence[Row], kept: Sequence[Row]
+    choice: _Choice, base: Row, rated: Sequence[Row], kept: Sequence[Row], metric: str
 ) -> Iterator[str]:
     pick, timed = choice.pick, choice.measure == "latency_p50_ms"
     if len(rated) == 1:
@@ -232,7 +254,7 @@ def _sentences(
     if pick is base:
         better = "faster" if timed else "smaller"
         yield (
-            f"Ship {pick.recipe} if accuracy has to stay {_KEPT}: no other recipe that is shown to "
+            f"Ship {pick.recipe} if {metric} has to stay {_KEPT}: no other recipe that is shown to "
             f"keep it is {'measurably ' if alike or twins else ''}{better}. It comes with "
             f"{_costs(pick, base)}."
         )
@@ -241,8 +263,8 @@ def _sentences(
         if alike or twins:
             goal = "as fast as any"
         yield (
-            f"Ship {pick.recipe} if accuracy has to stay {_KEPT} of {base.recipe}: it is {goal} "
-            f"that is shown to keep it, with {_costs(pick, base)}. {_accuracy(pick, base)}"
+            f"Ship {pick.recipe} if {metric} has to stay {_KEPT} of {base.recipe}: it is {goal} "
+            f"that is shown to keep it, with {_costs(pick, base)}. {_accuracy(pick, base, metric)}"
         )
     if alike:
         yield (
@@ -257,16 +279,16 @@ def _sentences(
     lean = min(kept, key=lambda row: (_value(row, "file_bytes"), _passes(row)))
     if lean is not pick and _clearly_less(lean, pick, "file_bytes"):
         yield f"Ship {lean.recipe} if the file counts most: {_costs(lean, base)}."
-    yield from _packed(pick, base, kept)
+    yield from _packed(pick, base, kept, metric)
     lossy = [row for row in rated if accuracy_verdict(row, base) == "lost"]
     faster = [row for row in lossy if row.pareto and _clearly_less(row, pick, choice.measure)]
     if faster:
         fast = min(faster, key=lambda row: _value(row, choice.measure))
         loss = difference_text(fast.accuracy, base.accuracy).lstrip("−")
-        yield f"Ship {fast.recipe} only if {loss} of accuracy may be lost: {_costs(fast, base)}."
+        yield f"Ship {fast.recipe} only if {loss} of {metric} may be lost: {_costs(fast, base)}."
 
 
-def _packed(pick: Row, base: Row, kept: Sequence[Row]) -> Iterator[str]:
+def _packed(pick: Row, base: Row, kept: Sequence[Row], metric: str) -> Iterator[str]:
     """The smallest download, where it is another's: pruning and clustering show here alone."""
     columns = ("zstd_bytes", "gzip_bytes")
     known = [c for c in columns if all(number_of(row, c).value is not None for row in kept)]
@@ -281,22 +303,22 @@ def _packed(pick: Row, base: Row, kept: Sequence[Row]) -> Iterator[str]:
     sizes = [quantity(column, _value(row, column)) for row in (best, pick)]
     relative = ratio_text(ratio(number_of(best, column), number_of(base, column)))
     yield (
-        f"For updates over the air, {best.recipe} packs smallest of those that keep the accuracy: "
+        f"For updates over the air, {best.recipe} packs smallest of those that keep the {metric}: "
         f"{sizes[0]} with {heading(column)} ({relative} of {base.recipe}), against {sizes[1]} of "
         f"{pick.recipe}."
     )
 
 
-def _accuracy(pick: Row, base: Row) -> str:
-    """One sentence on what the accuracies allow to say."""
+def _accuracy(pick: Row, base: Row, metric: str) -> str:
+    """One sentence on what the two values of the metric allow to say."""
     ours, theirs = (number_text("accuracy", row.accuracy, "") for row in (pick, base))
     change = change_of(pick, base)
     if change.value is None or change.low is None or change.high is None:
-        return f"Accuracy {ours} against {theirs}."
+        return f"{capital(metric)} {ours} against {theirs}."
     paired = " on the same samples" if change is pick.accuracy_change else ""
     chance = "may be chance" if change.low <= 0 <= change.high else "is more than chance"
     return (
-        f"Accuracy {ours} against {theirs}: {_signed(change.value)} (95 % interval "
+        f"{capital(metric)} {ours} against {theirs}: {_signed(change.value)} (95 % interval "
         f"{_signed(change.low)} to {_signed(change.high)}{paired}), which {chance}."
     )
 

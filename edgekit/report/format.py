@@ -31,6 +31,11 @@ WEIGHED_TOGETHER = (
 )
 
 
+def capital(sentence: str) -> str:
+    """The sentence with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def digits(value: float) -> str:
     """Three significant digits without an exponent: 0.0123, 1.23, 12.3, 123, 1234."""
     if not math.isfinite(value):

@@ -64,9 +64,12 @@ class Grid:
         return tuple(line for group in self.boards for line in group.lines)
 
 
-def heading(column: str) -> str:
-    """A column's heading without its unit, which every cell carries itself."""
-    return COLUMNS[column].partition(" (")[0]
+def heading(column: str, metric: str = "accuracy") -> str:
+    """A column's heading without its unit, which every cell carries itself.
+
+    `metric` is what the comparison's accuracy is.
+    """
+    return metric if column == "accuracy" else COLUMNS[column].partition(" (")[0]
 
 
 def number_of(row: Row, column: str) -> Number:

@@ -14,10 +14,17 @@ from edgekit.report.answer import answers
 from edgekit.report.circumstances import Circumstances, circumstances
 from edgekit.report.curves import latency_plot, training_plot
 from edgekit.report.evidence import PERCENTILES, Evidence, busy_before, evidence, idle, machines
-from edgekit.report.format import LEGEND, MISSING, WEIGHED_TOGETHER, count_text, digits
+from edgekit.report.format import (
+    LEGEND,
+    MISSING,
+    WEIGHED_TOGETHER,
+    capital,
+    count_text,
+    digits,
+)
 from edgekit.report.grid import BASE, Grid, Line, grid, heading, letters, note_of
-from edgekit.report.npus import COLUMNS_SHOWN as NPU_COLUMNS
-from edgekit.report.npus import npu_sections
+from edgekit.report.metrics import metric_section
+from edgekit.report.npus import npu_columns, npu_sections
 from edgekit.report.pareto import Plot, pareto_plot
 from edgekit.report.proofs import file_proofs, share, stage_proofs
 from edgekit.report.resources import Resources, resources
@@ -91,6 +98,7 @@ def comparison_to_html(comparison: Comparison) -> str:
     # A long recipe may be broken after a pass, not within one.
     environment.filters["steps"] = lambda name: escape(name).replace("+", Markup("+<wbr>"))
     environment.filters["share"] = share
+    environment.filters["capital"] = capital
     template = environment.get_template("template.html")
     shown = grid(comparison)
     side_by_side = techniques(shown, comparison.stages)
@@ -102,18 +110,25 @@ def comparison_to_html(comparison: Comparison) -> str:
         shipped={(answer.board, answer.recipe) for answer in found},
         base=BASE,
         grid=shown,
-        columns=[(column, heading(column), note_of(column)) for column in COLUMNS],
+        columns=[
+            (column, heading(column, comparison.metric), note_of(column)) for column in COLUMNS
+        ],
         letters=letters(comparison.rows),
         together=WEIGHED_TOGETHER if any_weighed_together(comparison.rows) else "",
         techniques=side_by_side,
-        technique_columns=[(column, heading(column).partition("/")[0]) for column in COLUMNS_SHOWN],
+        technique_columns=[
+            (column, heading(column, comparison.metric).partition("/")[0])
+            for column in COLUMNS_SHOWN
+        ],
         parameters=parameters_plot(comparison, "parameters") if side_by_side else None,
         legend=[LEGEND[how] for how in shown.marks],
         has_base=any(line.row.recipe == BASE for line in shown.lines),
-        pareto=_pareto(shown),
+        metric=comparison.metric,
+        metrics=metric_section(comparison),
+        pareto=_pareto(shown, comparison.metric),
         blocks=_blocks(comparison.layers),
         npus=npu_sections(comparison),
-        npu_columns=NPU_COLUMNS,
+        npu_columns=npu_columns(comparison.metric),
         stages=stage_proofs(comparison.stages),
         files=file_proofs(comparison.rows),
         seconds=_duration,
@@ -124,17 +139,17 @@ def comparison_to_html(comparison: Comparison) -> str:
     )
 
 
-def _pareto(shown: Grid) -> list[Figure]:
+def _pareto(shown: Grid, metric: str) -> list[Figure]:
     """A panel for each board, and one for the size of the files, which boards share."""
     figures = []
     for i, group in enumerate(shown.boards):
-        plot = pareto_plot(group.lines, "latency_p50_ms", group.board, f"pareto-{i}")
+        plot = pareto_plot(group.lines, "latency_p50_ms", group.board, f"pareto-{i}", metric)
         if plot is not None:
             figures.append(Figure(f"Latency on {group.board}", plot))
     first: dict[tuple[str, str], Line] = {}
     for line in shown.lines:
         first.setdefault((line.row.recipe, line.row.file), line)
-    plot = pareto_plot(list(first.values()), "file_bytes", "any board", "pareto-size")
+    plot = pareto_plot(list(first.values()), "file_bytes", "any board", "pareto-size", metric)
     if plot is not None:
         figures.append(Figure("Size of the file", plot))
     return figures

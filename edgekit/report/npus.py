@@ -35,6 +35,13 @@ COLUMNS_SHOWN: tuple[tuple[str, str, Text], ...] = (
 _INTERVALS = ("accuracy", "latency_ms", "energy_j")
 
 
+def npu_columns(metric: str) -> list[tuple[str, str]]:
+    """Field and heading of each number that the table shows; `metric` is what accuracy is."""
+    return [
+        (field, metric if field == "accuracy" else heading) for field, heading, _ in COLUMNS_SHOWN
+    ]
+
+
 @dataclass(frozen=True)
 class Entry:
     """One number: its text, its interval, how it came about or why it is missing."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from edgekit.report.figures import CARD, FAINT, INK, PLAIN, STRONG, cost_axis, drawing, svg_of
+from edgekit.report.format import capital
 from edgekit.report.grid import Line, number_of
 from edgekit.report.labels import place, shortened
 from edgekit_device.number import Number
@@ -25,8 +26,10 @@ class Plot:
     caption: str
 
 
-def pareto_plot(lines: Sequence[Line], column: str, board: str, name: str) -> Plot | None:
-    """Accuracy against `column` with both intervals; None where no row has both numbers.
+def pareto_plot(
+    lines: Sequence[Line], column: str, board: str, name: str, metric: str = "accuracy"
+) -> Plot | None:
+    """The main metric against `column` with both intervals; None where no row has both numbers.
 
     A row whose file is another's is that other's point over again, and left out.
     """
@@ -75,11 +78,12 @@ def pareto_plot(lines: Sequence[Line], column: str, board: str, name: str) -> Pl
             ", emulated" if any(number_of(x.row, column).how == "emulated" for x in shown) else ""
         )
         axes.set_xlabel(f"{cost} ({unit}{mark}), less is better")
-        axes.set_ylabel("accuracy, more is better")
+        axes.set_ylabel(f"{metric}, more is better")
         # Labels are placed in the final coordinates of the laid-out figure.
         figure.draw_without_rendering()
         numbered = _label(figure, axes, shown, xs, ys, _segments(shown, column, factor, xs, ys))
-        svg = svg_of(figure, name, f"Accuracy against {cost} on {board}; numbers in the table")
+        label = f"{capital(metric)} against {cost} on {board}; numbers in the table"
+        svg = svg_of(figure, name, label)
     missing = len(lines) - len(shown)
     caption = "Bars are intervals; the dashed line is the front of these two quantities alone."
     if numbered:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Row, Stage
+from edgekit.comparison import COLUMNS, SCHEMA, Advice, Comparison, LayerSaving, Metric, Row, Stage
 from edgekit.errors import ReportError
 from edgekit.npu.outcome import NpuOutcome
 from edgekit_converters.proof import FileProof, FloatOperator, LayerProof, WeightTensor
@@ -130,6 +130,7 @@ def _row(data: Any, where: str) -> Row:
         **dict.fromkeys((*COLUMNS, "accuracy_change", "instructions"), _number),
         stages=_each(lambda item, _: item),
         proof=_file_proof,
+        metrics=_each(lambda item, where: _build(Metric, item, where, value=_number)),
     )
 
 

@@ -24,6 +24,7 @@ from edgekit.report.grid import (
     letters,
     note_of,
 )
+from edgekit.report.metrics import metric_section
 from edgekit.report.npus import COLUMNS_SHOWN as NPU_COLUMNS
 from edgekit.report.npus import npu_sections
 
@@ -108,14 +109,15 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
     shown = grid(comparison)
     title = f"{comparison.model} on {comparison.data}, {comparison.created}"
     yield _text((title, "bold"))
-    layout = _layout(shown, console)
+    layout = _layout(shown, console, comparison.metric)
     for group in shown.boards:
         for columns in layout.tables:
             yield _text((f"\n{group.board}", "bold cyan"))
-            yield _table(group, columns, layout)
+            yield _table(group, columns, layout, comparison.metric)
+    yield from _metric_tables(comparison)
     yield from _npu_tables(comparison)
     yield from _instruction_tables(shown)
-    yield _text(("\n" + "\n".join(_legend(shown)), "dim"))
+    yield _text(("\n" + "\n".join(_legend(shown, comparison.metric)), "dim"))
     for line in shown.lines:
         if line.row.error is not None:
             where = f"{line.row.recipe} on {line.row.board}: "
@@ -138,6 +140,25 @@ def _parts(comparison: Comparison, console: Console) -> Iterator[RenderableType]
     if comparison.notes:
         yield _text(("\nNotes", "bold"))
     yield from (_item(note) for note in comparison.notes)
+
+
+def _metric_tables(comparison: Comparison) -> Iterator[RenderableType]:
+    """The task's further metrics of each file, wherever it runs; why some could not be had."""
+    from rich import box
+    from rich.table import Table
+
+    section = metric_section(comparison)
+    if not section.lines:
+        return
+    yield _text(("\nfurther metrics of the files", "bold cyan"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("recipe", overflow="fold")
+    for heading_ in section.headings:
+        table.add_column(_text(heading_), justify="right")
+    for line in section.lines:
+        table.add_row(_text(line.recipe), *(_text(text) for text in line.texts))
+    yield table
+    yield from (_text((note, "dim")) for note in section.notes)
 
 
 def _npu_tables(comparison: Comparison) -> Iterator[RenderableType]:
@@ -208,19 +229,21 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
 
 
-def _layout(shown: Grid, console: Console) -> _Layout:
+def _layout(shown: Grid, console: Console, metric: str) -> _Layout:
     """The widest layout in which every board's tables fit."""
     wide = console.options.update(width=10_000)
     for layout in _LAYOUTS:
         tables = [
-            _table(group, columns, layout) for group in shown.boards for columns in layout.tables
+            _table(group, columns, layout, metric)
+            for group in shown.boards
+            for columns in layout.tables
         ]
         if all(console.measure(table, options=wide).maximum <= console.width for table in tables):
             return layout
     return _LAYOUTS[-1]
 
 
-def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
+def _table(group: Group, columns: Sequence[str], layout: _Layout, metric: str) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -231,7 +254,7 @@ def _table(group: Group, columns: Sequence[str], layout: _Layout) -> Table:
     if layout.folded:
         columns = [column for column in columns if column != _LOWER]
     for column in columns:
-        title = _TITLES.get(column, heading(column).replace(" ", "\n"))
+        title = _TITLES.get(column, heading(column, metric).replace(" ", "\n"))
         if layout.folded and column == _UPPER:
             title = f"{heading(_UPPER)}\n{heading(_LOWER)}"
         # Bottom-aligned headings: shorter ones are filled from above.
@@ -298,13 +321,13 @@ def _folded(upper: Cell, lower: Cell) -> Text:
     return _text(*parts)
 
 
-def _legend(shown: Grid) -> Iterator[str]:
+def _legend(shown: Grid, metric: str) -> Iterator[str]:
     if any(line.row.pareto for line in shown.lines):
-        yield f"{STAR} Pareto-best: no other beats it in accuracy, latency and file together"
+        yield f"{STAR} Pareto-best: no other beats it in {metric}, latency and file together"
         if any_weighed_together([line.row for line in shown.lines]):
             yield WEIGHED_TOGETHER
     if any(line.row.recipe == BASE for line in shown.lines):
-        yield "0.38x ratio to base on the same board (accuracy: the difference)"
+        yield f"0.38x ratio to base on the same board ({metric}: the difference)"
     if any(cell.interval for line in shown.lines for cell in line.cells.values()):
         yield "1.2–1.4 interval of the value above it"
     if named := letters(line.row for line in shown.lines):

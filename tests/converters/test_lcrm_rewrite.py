@@ -186,3 +186,15 @@ def test_what_nested_models_share_stays_shared() -> None:
     rewritten, _ = apply_lcrm(model, keep_ends=False)
     assert rewritten.count_params() == model.count_params()
     assert_same(outputs(rewritten, samples(model)), outputs(model, samples(model)), 0)
+
+
+def test_a_model_compiled_with_a_loss_of_the_users_own_is_rewritten() -> None:
+    inputs = keras.Input((8, 8, 4))
+    tensor = inputs
+    for _ in range(3):
+        tensor = keras.layers.Conv2D(4, 3, padding="same")(tensor)
+    model = keras.Model(inputs, tensor)
+    model.compile(loss=lambda wanted, got: keras.ops.mean(wanted - got))
+    rewritten, plan = apply_lcrm(model)
+    assert [decision.case for decision in plan if decision.substitute] == ["3"]
+    assert rewritten.output_shape == model.output_shape

@@ -100,9 +100,11 @@ def test_a_missing_npz_is_named(tmp_path: Path) -> None:
         load_data(tmp_path / "none.npz", SHAPE)
 
 
-@pytest.mark.parametrize("source", ["mnist", "no/such/folder", "data.csv", "source.py"])
+@pytest.mark.parametrize("source", ["imagenet", "no/such/folder", "data.csv", "source.py"])
 def test_an_unknown_source_is_answered_with_the_known_ones(source: str) -> None:
-    with pytest.raises(DataError, match=r"is not a data set: give digits, an \.npz file") as error:
+    with pytest.raises(
+        DataError, match=r"is not a data set: give digits, glyphs, .* an \.npz file"
+    ) as error:
         load_data(source, SHAPE)
     assert repr(source) in str(error.value)
 

@@ -34,7 +34,7 @@ def said(proof: FileProof, capsys: pytest.CaptureFixture[str], *, staged: bool =
             zstd_bytes=one,
             sha256="",
             keras_difference=Number.measured(0.0),
-            correct=(),
+            scores=(),
             from_logits=False,
             stages=(Stage("P", "prune(0.5)", 1.0, 1, proof=ASKED),) if staged else (),
             layers=(),

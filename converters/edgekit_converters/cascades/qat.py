@@ -25,7 +25,7 @@ from edgekit_converters.errors import RewriteError, TrainingError
 from edgekit_converters.outcome import Outcome, count_parameters
 from edgekit_converters.passes import Cluster, NpuQat, Pass, Qat
 from edgekit_converters.proof import LayerProof, count_values
-from edgekit_converters.train import Progress, Training, TrainingData, validation_accuracy
+from edgekit_converters.train import Progress, Training, TrainingData, validation_score
 
 
 def quantize_aware(
@@ -82,7 +82,7 @@ def quantize_aware(
     )
     if learned:
         learned.settle(grid)
-    after = validation_accuracy(work.rounded, data, like=model)
+    after = validation_score(work.rounded, data, like=model)
     proof, final = _proof(work, before), work
     if isinstance(step, NpuQat):
         final = settle(work, model, step, grid)
@@ -101,7 +101,7 @@ def quantize_aware(
         trained=trained,
         trainable_parameters=count_parameters(work.rounded.trainable_weights) - replaced,
         other_parameters=count_parameters(work.rounded.non_trainable_weights) + replaced,
-        accuracy_before=validation_accuracy(model, data),
+        accuracy_before=validation_score(model, data),
         accuracy_after=after,
         proof=proof,
         energy=learned.estimate if learned else None,

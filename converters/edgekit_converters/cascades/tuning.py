@@ -9,6 +9,7 @@ import tf_keras
 
 from edgekit_converters.cascades.kernels import Kernel
 from edgekit_converters.errors import ProofError
+from edgekit_converters.objective import objective_for
 from edgekit_converters.outcome import Outcome, count_parameters
 from edgekit_converters.proof import LayerProof, count_values
 from edgekit_converters.train import (
@@ -16,9 +17,8 @@ from edgekit_converters.train import (
     Trained,
     Training,
     TrainingData,
-    classification_objective,
     fine_tune,
-    validation_accuracy,
+    validation_score,
 )
 
 
@@ -45,7 +45,7 @@ def tune(
         wrapped,
         data.train,
         data.validation,
-        classification_objective(original, data.classes),
+        objective_for(original, data.targets),
         training.tuning,
         progress,
         library=tf_keras,
@@ -83,8 +83,8 @@ def outcome(
         trained=trained,
         trainable_parameters=parameters[0],
         other_parameters=parameters[1],
-        accuracy_before=validation_accuracy(original, data) if data else None,
-        accuracy_after=validation_accuracy(result, data) if data else None,
+        accuracy_before=validation_score(original, data) if data else None,
+        accuracy_after=validation_score(result, data) if data else None,
         proof=proof,
     )
 

@@ -1,0 +1,209 @@
+"""Published data sets from their folders, in small files of the official formats."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.data import load_data
+from edgekit.errors import DataError
+from edgekit.tasks import CLASSIFICATION, ENHANCEMENT, SEGMENTATION
+
+
+def cifar10(folder: Path) -> None:
+    """Records as bytes: the label, then red, green and blue planes that tell row and column."""
+    folder.mkdir()
+    for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
+        with (folder / name).open("wb") as file:
+            for label in range(10):
+                red = np.arange(1024, dtype=np.uint16).reshape(32, 32) // 32  # the row
+                green = red.T  # the column
+                blue = np.full((32, 32), label)
+                planes = np.stack([red, green, blue]).astype(np.uint8)
+                file.write(bytes([label]) + planes.tobytes())
+
+
+def test_cifar_10_has_its_labels_rows_and_colours(tmp_path: Path) -> None:
+    cifar10(tmp_path / "c")
+    data = load_data(str(tmp_path / "c"), (32, 32, 3), pixels="byte")
+    assert (data.classes, len(data.test)) == (10, 10)
+    assert len(data.train) + len(data.validation) == 50
+    image, label = data.test.x[7], data.test.y[7]
+    assert label == 7
+    assert tuple(image[3, 20]) == (3, 20, 7)
+
+
+def test_images_are_resized_to_the_model_and_turned_grey(tmp_path: Path) -> None:
+    cifar10(tmp_path / "c")
+    assert load_data(str(tmp_path / "c"), (16, 20, 1)).test.x.shape == (10, 16, 20, 1)
+
+
+def test_cifar_100_is_read_by_its_fine_label(tmp_path: Path) -> None:
+    for name in ("train.bin", "test.bin"):
+        records = [bytes([i % 20, i]) + bytes(3072) for i in range(100)]
+        (tmp_path / name).write_bytes(b"".join(records) * (3 if name == "train.bin" else 1))
+    data = load_data(str(tmp_path), (32, 32, 3))
+    assert data.classes == 100
+    assert list(data.test.y) == list(range(100))
+
+
+def test_a_cut_cifar_file_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    cifar10(tmp_path / "c")
+    file = tmp_path / "c" / "data_batch_3.bin"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"data_batch_3\.bin has 30630 bytes.*3073.*byte 27657"):
+        load_data(str(tmp_path / "c"), (32, 32, 3))
+
+
+def test_pickled_cifar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1").write_bytes(b"\x80\x02}")
+    with pytest.raises(DataError, match="pickle, which runs code"):
+        load_data(str(tmp_path), (32, 32, 3))
+
+
+def idx(file: Path, array: np.ndarray) -> None:
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    raw = head + array.astype(np.uint8).tobytes()
+    file.write_bytes(gzip.compress(raw) if file.suffix == ".gz" else raw)
+
+
+IMAGES = np.arange(20 * 28 * 28).reshape(20, 28, 28) % 251
+LABELS = np.arange(20) % 4
+
+
+def digits(folder: Path, prefix: str = "", end: str = "", labels: np.ndarray = LABELS) -> Path:
+    for part in ("train", "test" if prefix else "t10k"):
+        idx(folder / f"{prefix}{part}-images-idx3-ubyte{end}", IMAGES)
+        idx(folder / f"{prefix}{part}-labels-idx1-ubyte{end}", labels)
+    return folder
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_mnist_is_read_packed_or_not(end: str, tmp_path: Path) -> None:
+    data = load_data(str(digits(tmp_path, end=end)), (28, 28, 1), pixels="byte")
+    assert np.array_equal(data.test.x[..., 0], IMAGES)
+    assert list(data.test.y) == list(LABELS)
+
+
+def test_emnist_is_turned_upright_and_its_letters_begin_at_0(tmp_path: Path) -> None:
+    folder = digits(tmp_path, "emnist-letters-", labels=LABELS + 1)
+    data = load_data(str(folder), (28, 28, 1), pixels="byte")
+    assert np.array_equal(data.test.x[5, :, :, 0], IMAGES[5].T)
+    assert list(data.test.y) == list(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda raw: raw[:-5], "has 15691 bytes; its header says 20 x 28 x 28.*15696"),
+        (lambda raw: b"\x00\x00\x0d\x03" + raw[4:], "begins with the bytes 00 00 0d 03; .*08 03"),
+        (lambda raw: raw[:6], "has 6 bytes"),
+        (lambda raw: b"", r"begins with the bytes \(none\)"),
+    ],
+    ids=["cut", "floats", "no header", "empty"],
+)
+def test_a_damaged_idx_file_is_named_with_what_stands_there(
+    spoil: object, why: str, tmp_path: Path
+) -> None:
+    file = digits(tmp_path) / "train-images-idx3-ubyte"
+    file.write_bytes(spoil(file.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {why}"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_a_cut_archive_is_named(tmp_path: Path) -> None:
+    file = digits(tmp_path, end=".gz") / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz cannot be unpacked"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_two_sets_in_one_folder_are_not_mixed(tmp_path: Path) -> None:
+    digits(digits(tmp_path, "emnist-letters-"), "emnist-balanced-")
+    with pytest.raises(DataError, match=r"emnist-balanced-, emnist-letters-.*folder of its own"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def picture(file: Path, shade: int, size: tuple[int, int] = (40, 24)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, shade, shade)).save(file)
+
+
+def lol(folder: Path) -> Path:
+    for part, count in (("our485", 8), ("eval15", 3)):
+        for number in range(count):
+            picture(folder / part / "low" / f"{number}.png", number)
+            picture(folder / part / "high" / f"{number}.png", 100 + number)
+    return folder
+
+
+def test_lol_pairs_pictures_of_one_name(tmp_path: Path) -> None:
+    data = load_data(str(lol(tmp_path)), (16, 32, 3), pixels="byte")
+    assert data.task is ENHANCEMENT
+    assert data.test.y.shape == (3, 16, 32, 3)
+    # Targets are from 0 to 1, whatever the samples are.
+    assert np.allclose(data.test.y[:, 0, 0, 0] * 255, data.test.x[:, 0, 0, 0] + 100)
+
+
+def test_a_picture_without_a_partner_is_named(tmp_path: Path) -> None:
+    (lol(tmp_path) / "our485" / "high" / "5.png").unlink()
+    with pytest.raises(DataError, match=r"low/5\.png has no partner of its name in .*our485/high"):
+        load_data(str(tmp_path), (16, 32, 3))
+
+
+def test_classes_called_low_and_high_stay_classes(tmp_path: Path) -> None:
+    for number in range(8):
+        picture(tmp_path / "low" / f"dark{number}.png", number)
+        picture(tmp_path / "high" / f"bright{number}.png", 200)
+    assert load_data(str(tmp_path), (16, 16, 3)).task is CLASSIFICATION
+
+
+def bowl(folder: Path) -> Path:
+    """Twelve images of two nuclei each: one in the upper left quarter, one in the lower right."""
+    for number in range(12):
+        sample = folder / "stage1_train" / f"id{number}"
+        picture(sample / "images" / f"id{number}.png", number, (32, 32))
+        for place in (0, 16):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[place : place + 16, place : place + 16] = 255
+            (sample / "masks").mkdir(exist_ok=True)
+            Image.fromarray(mask).save(sample / "masks" / f"{place}.png")
+    return folder
+
+
+def test_the_data_science_bowls_masks_are_united(tmp_path: Path) -> None:
+    data = load_data(str(bowl(tmp_path)), (16, 16, 3))
+    assert (data.task, data.classes, data.test_drawn_here) == (SEGMENTATION, 2, True)
+    wanted = np.kron(np.eye(2, dtype=int), np.ones((8, 8), int))
+    assert all(np.array_equal(mask, wanted) for mask in data.test.y)
+
+
+def test_an_image_without_masks_is_named(tmp_path: Path) -> None:
+    for file in (bowl(tmp_path) / "stage1_train" / "id4" / "masks").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"id4/masks holds no mask"):
+        load_data(str(tmp_path), (16, 16, 3))
+
+
+def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"GB, more than half of this machine's memory"):
+        load_data(str(digits(tmp_path)), (200_000, 200_000, 1))
+
+
+@pytest.mark.slow
+def test_without_a_network_a_data_set_of_keras_says_what_to_do(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import edgekit; edgekit.load_data('mnist', (28, 28, 1))"],
+        env={**os.environ, "KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    assert "mnist is not on this machine and cannot be downloaded" in told
+    assert "give their folder: --data FOLDER" in told
