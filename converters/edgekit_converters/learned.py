@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from edgekit_converters.errors import TrainingError
@@ -23,10 +24,15 @@ def check_learned(model: Any, data: TrainingData, asked: str) -> None:
     at most a tenth of what is left to learn.
 
     Raises:
-        TrainingError: naming both.
+        TrainingError: naming both, or what holds NaN.
     """
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight).astype(np.float32)).all():
+            raise _spoiled(model, asked, f"weights {weight.path!r}")
     x, y = data.validation
     outputs, targets = np.asarray(model.predict(x, verbose=0)), np.asarray(y)
+    if not np.isfinite(outputs).all():
+        raise _spoiled(model, asked, "outputs for the validation samples")
     objective = objective_for(model, data.targets)
     if data.kind == "enhancement":
         colour = np.asarray(data.train[1]).mean((0, *range(1, targets.ndim - 1)))
@@ -46,6 +52,13 @@ def check_learned(model: Any, data: TrainingData, asked: str) -> None:
             model, asked, f"gets {reached:.1%} of the validation labels right, while always giving "
             f"the most frequent class gets {usual:.1%}"
         )  # fmt: skip
+
+
+def _spoiled(model: Any, asked: str, what: str) -> TrainingError:
+    return TrainingError(
+        f"{asked}: the {what} of {model.name!r} hold NaN or infinite values, which would spread to "
+        "every layer that inherits; repair the model or train it again."
+    )
 
 
 def _nothing(model: Any, asked: str, found: str) -> TrainingError:

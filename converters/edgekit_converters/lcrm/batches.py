@@ -10,14 +10,14 @@ import numpy as np
 
 from edgekit_converters.graph import Graph
 
-_BATCH_BYTES = 2**28
+_BATCH_BYTES = 2**26
 _MOST_IMAGES = 256
 
 
 def in_batches(graph: Graph, samples: list[Any]) -> list[list[Any]]:
     """The samples, one array per model input, in batches of nearly equal size.
 
-    A batch's largest tensor stays below 256 MiB, unless a single sample's does not.
+    A batch's largest tensor stays below 64 MiB, unless a single sample's does not.
     """
     open_size = max(max(array.shape) for array in samples)
     largest = max(

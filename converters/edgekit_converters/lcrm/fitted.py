@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.lcrm.rules import Depthwise, Pointwise, Substitute
-from edgekit_converters.lcrm.separable import Moments, errors, fit_pointwise, fit_separable
+from edgekit_converters.lcrm.separable import RIDGE, Moments, errors, fit_pointwise, fit_separable
 from edgekit_converters.lcrm.windows import gather
 
 LARGEST_MOMENTS = 2**29
@@ -49,7 +49,12 @@ class Fitted:
 
 
 def fit_substitute(
-    task: Task, replacement: Substitute, batches: Iterable[tuple[Any, Any]], images: int
+    task: Task,
+    replacement: Substitute,
+    batches: Iterable[tuple[Any, Any]],
+    images: int,
+    *,
+    ridge: float = RIDGE,
 ) -> Fitted | str:
     """Fits depthwise + pointwise, pointwise, or the first beside the second (case 1.2).
 
@@ -82,7 +87,7 @@ def fit_substitute(
     if deep and flat and narrow:
         split = flat.filters
         if task.free:
-            order = _cheapest_first(narrow, task.scale, split)
+            order = _cheapest_first(narrow, task.scale, split, ridge)
     weights: dict[str, list[Any]] = {}
     lost = total = 0.0
     for index, (first, *_) in enumerate(replacement.branches):
@@ -95,13 +100,13 @@ def fit_substitute(
         scale = task.scale[mine]
         bias = [] if task.bias is None else [task.bias[mine]]
         if isinstance(first, Depthwise):
-            fit = fit_separable(asked, kernel[:, :, mine], first.multiplier, scale)
+            fit = fit_separable(asked, kernel[:, :, mine], first.multiplier, scale, ridge=ridge)
             shape = (*task.kernel.shape[:2], channels, first.multiplier)
             nothing = [np.zeros(channels * first.multiplier) for _ in bias]
             weights[f"_depthwise{suffix}"] = [fit.depthwise.reshape(shape), *nothing]
             pointwise, whole = fit.pointwise, fit.kernel
         else:
-            pointwise = whole = fit_pointwise(asked)
+            pointwise = whole = fit_pointwise(asked, ridge=ridge)
         offsets = [each + asked.mean_y - asked.mean_x @ whole for each in bias]
         weights[f"_pointwise{suffix}"] = [pointwise[None, None], *offsets]
         lost += float(errors(asked, whole) @ scale**2)
@@ -109,8 +114,8 @@ def fit_substitute(
     return Fitted(weights, order, 1 - lost / total if total else 1.0)
 
 
-def _cheapest_first(moments: Moments, scale: Any, count: int) -> Any:
+def _cheapest_first(moments: Moments, scale: Any, count: int, ridge: float) -> Any:
     """An order in which those `count` outputs stand first that lose least as pointwise ones."""
-    lost = errors(moments, fit_pointwise(moments)) * scale**2
+    lost = errors(moments, fit_pointwise(moments, ridge=ridge)) * scale**2
     first = np.sort(np.argsort(lost, kind="stable")[:count])
     return np.concatenate([first, np.setdiff1d(np.arange(len(scale)), first)])

@@ -14,6 +14,7 @@ from edgekit_converters.lcrm.batches import as_array, in_batches
 from edgekit_converters.lcrm.fitted import Fitted, Task, fit_substitute
 from edgekit_converters.lcrm.order import Followers, followers, reorder
 from edgekit_converters.lcrm.plan import Decision
+from edgekit_converters.lcrm.separable import RIDGE
 from edgekit_converters.lcrm.settle import first_dense, refit_dense, settle, unsettled
 from edgekit_converters.train import Progress
 
@@ -26,6 +27,8 @@ def inherit(
     plan: tuple[Decision, ...],
     samples: list[Any],
     progress: Progress | None = None,
+    *,
+    ridge: float = RIDGE,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Fits the substitutes of `model`, in place, to what the parent's convolutions give.
 
@@ -39,14 +42,14 @@ def inherit(
         plan: what `apply_lcrm` decided.
         samples: one array per model input, samples first.
         progress: called after each layer with (layer from 1, layers, {"explained": share}).
+        ridge: that of `fit_separable`.
 
     Returns:
         What came of each substitute, by the convolution's path, and of the dense layer.
 
     Raises:
-        TrainingError: weights or activations of the parent are NaN or infinite.
+        TrainingError: what a convolution of the parent gives is NaN or infinite.
     """
-    _check_weights(parent)
     old, new = read_graph(parent), read_graph(model)
     batches = in_batches(old, samples)
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
@@ -63,7 +66,7 @@ def inherit(
         following = _following(old, call, chosen)
         task = _task(old, call, orders.get(call.path), free=isinstance(following, Followers))
         pairs = _pairs(parent, call, model, seen, batches)
-        found = fit_substitute(task, chosen[call.path], pairs, len(samples[0]))
+        found = fit_substitute(task, chosen[call.path], pairs, len(samples[0]), ridge=ridge)
         if isinstance(found, Fitted):
             _put(call, found, made)
             if (found.order != np.arange(len(found.order))).any():
@@ -84,16 +87,6 @@ def inherit(
         said = (f"{dense.path}: {refit_dense(parent, before, model, dense, batches)}",)
     settle(model, new, batches, waiting, set(new.outputs))
     return told, said
-
-
-def _check_weights(parent: Any) -> None:
-    for weight in parent.weights:
-        if not np.isfinite(np.asarray(keras.ops.cast(weight.value, "float32"))).all():
-            raise TrainingError(
-                f"lcrm(inherit=true): the weights {weight.path!r} of {parent.name!r} hold NaN or "
-                "infinite values, which would spread to every layer behind; repair the model or "
-                "train it again."
-            )
 
 
 def _start(path: str, made: Calls) -> Call:
