@@ -112,11 +112,12 @@ def _more_lcrm(said: str, stage: Stage, given: Lcrm, epochs: int, command: str) 
             f"{said} and was still training after {stage.epochs} epochs; give it more.",
             f"{command} --epochs {2 * max(epochs, 1)}",
         )
-    what, variants = "train all layers anew", [replace(given, weights="fresh")]
     if given.inherit:
         more = given.multiplier + 1
         what = f"give its depthwise layers {more} kernels per channel"
         variants = [replace(given, multiplier=more)]
+    else:
+        what, variants = "train all layers anew", [replace(given, weights="fresh")]
     if len(_substituted(stage)) > 1:
         what = f"keep the convolution {_most_harmful(stage)}, or {what}"
         variants.insert(0, replace(given, where=(*given.where, f"!{_most_harmful(stage)}")))

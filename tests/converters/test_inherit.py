@@ -152,6 +152,33 @@ def test_the_callers_model_stays_and_the_same_comes_out_again() -> None:
     assert any(not np.array_equal(one, two) for one, two in weights)
 
 
+def test_where_sizes_are_open_the_fit_crops_as_the_graph_does() -> None:
+    image = keras.Input((None, None, 6))
+    conv = layers.Conv2D(4, 3, strides=2, padding="same", name="it")
+    model = randomise(keras.Model(image, conv(layers.ReLU()(image))))
+    kernel, bias = conv.get_weights()
+    kernel[1:] = kernel[:, 1:] = 0  # of an even size this tap is what strides start from
+    conv.set_weights([kernel, bias])
+    x = np.random.default_rng(0).normal(size=(200, 12, 12, 6)).astype("float32")
+    student, plan = apply_lcrm(model, keep_ends=False)
+    inherit(model, student, plan, [x], ridge=1e-10)
+    assert_same(outputs(student, [x]), outputs(model, [x]), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
+def test_other_precisions_inherit_too(dtype: str) -> None:
+    image = keras.Input((9, 9, 4))
+    x = layers.Conv2D(9, 3, name="it", dtype=dtype)(layers.ReLU()(image))
+    x = layers.BatchNormalization(dtype=dtype)(x)
+    model = randomise(keras.Model(image, layers.Conv2D(2, 1, dtype=dtype)(layers.ReLU()(x))))
+    data = np.random.default_rng(0).normal(size=(200, 9, 9, 4)).astype("float32")
+    student, plan = apply_lcrm(model, where=("it",), keep_ends=False)
+    told, _ = inherit(model, student, plan, [data])
+    assert told["it"].startswith("fitted, explains ")
+    got, wanted = (np.asarray(outputs(each, [data])[0], "float32") for each in (student, model))
+    assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.6
+
+
 @pytest.mark.parametrize("spatial", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_graph_that_lcrm_takes_can_inherit(name: str, spatial: bool) -> None:

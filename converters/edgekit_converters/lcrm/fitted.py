@@ -19,7 +19,7 @@ _ROWS_PER_INPUT = 4
 
 @dataclass(frozen=True)
 class Task:
-    """What a convolution's substitute is fitted to.
+    """What a convolution's substitute is fitted to; `shape` is that of its input in the graph.
 
     `kernel` (height, width, channels, outputs) has its inputs in the order in which the substitute
     sees them, `bias` is None without one. The error of output n counts `scale[n]` squared.
@@ -28,6 +28,7 @@ class Task:
     """
 
     conv: Any
+    shape: Any
     kernel: Any
     bias: Any
     scale: Any
@@ -73,7 +74,7 @@ def fit_substitute(
             f"and the bound is {LARGEST_MOMENTS // 2**20} MiB"
         )
     wide, narrow = gather(
-        batches, task.conv, images, windows=deep is not None, centres=flat is not None
+        batches, task.conv, task.shape, images, windows=deep is not None, centres=flat is not None
     )
     if not task.centred:
         wide, narrow = wide and wide.about_zero(), narrow and narrow.about_zero()

@@ -115,6 +115,7 @@ def _task(graph: Graph, call: Call, order: Any, *, free: bool) -> Task:
         scale = np.maximum(scale, 1e-3 * scale.max()) if scale.any() else np.ones(conv.filters)
     return Task(
         conv=conv,
+        shape=call.input_shapes[0],
         kernel=kernel if order is None else kernel[:, :, order],
         bias=bias,
         scale=scale,

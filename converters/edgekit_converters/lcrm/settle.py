@@ -64,8 +64,8 @@ def _recorder(layer: Any, seen: list[tuple[int, Any, Any]]) -> Any:
         seen.append((count, np.asarray(mean), np.asarray(variance)))
         result = keras.ops.batch_normalization(
             values, mean, variance, axis,
-            offset=layer.beta if layer.center else None,
-            scale=layer.gamma if layer.scale else None,
+            offset=keras.ops.cast(layer.beta, "float32") if layer.center else None,
+            scale=keras.ops.cast(layer.gamma, "float32") if layer.scale else None,
             epsilon=layer.epsilon,
         )  # fmt: skip
         return keras.ops.cast(result, layer.compute_dtype)

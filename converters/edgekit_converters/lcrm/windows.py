@@ -16,13 +16,20 @@ _FEWEST_ROWS = 2**15
 
 
 def gather(
-    batches: Iterable[tuple[Any, Any]], conv: Any, images: int, *, windows: bool, centres: bool
+    batches: Iterable[tuple[Any, Any]],
+    conv: Any,
+    shape: Any,
+    images: int,
+    *,
+    windows: bool,
+    centres: bool,
 ) -> tuple[Moments | None, Moments | None]:
     """Moments of the windows (taps x channels) and of their centres alone (channels), where asked.
 
     Args:
         batches: inputs (batch, height, width, channels) and outputs of the convolution, as arrays.
         conv: the Conv2D layer whose kernel size, strides, padding and dilation count.
+        shape: that of its input in the graph, where sizes may be open: what crops go by.
         images: how many there are in all. Where they have far more positions than the fit has
             unknowns, whole rows of each image's output are drawn, others from batch to batch.
         windows, centres: which of the two to gather.
@@ -42,7 +49,7 @@ def gather(
             if windows:
                 wide.add(window_rows(part, conv, rows, y.shape[2]), target)
             if centres:
-                narrow.add(centre_rows(part, conv, rows), target)
+                narrow.add(centre_rows(part, conv, shape, rows), target)
     return wide.moments() if windows else None, narrow.moments() if centres else None
 
 
@@ -61,9 +68,8 @@ def window_rows(x: Any, conv: Any, rows: Any, columns: int) -> Any:
     return np.stack(taps, axis=3).reshape(-1, len(taps) * x.shape[-1])
 
 
-def centre_rows(x: Any, conv: Any, rows: Any) -> Any:
+def centre_rows(x: Any, conv: Any, shape: Any, rows: Any) -> Any:
     """What a pointwise substitute sees at some output rows, (positions, channels)."""
-    shape = x.shape if conv.data_format != "channels_first" else (0, 0, *x.shape[1:3])
     (top, bottom), (left, right) = crop_to_centres(conv, shape)
     cropped = x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
     strided = cropped[:, :: conv.strides[0], :: conv.strides[1]]
