@@ -11,7 +11,7 @@ from edgekit_converters.graph import Call, Graph, probe
 from edgekit_converters.lcrm.batches import as_array, downstream, upstream, weighted_means
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_DENSE_BYTES = 2**29
+_DENSE_BYTES = 2**28
 _HELD_OUT = 5
 
 
@@ -103,8 +103,7 @@ def refit_dense(
     theirs, ours = probe(parent, parent_call.inputs), probe(model, call.inputs)
     x = np.concatenate([as_array(ours(batch)[call.inputs[0]]) for batch in batches])
     wanted = np.concatenate([as_array(theirs(batch)[parent_call.inputs[0]]) for batch in batches])
-    old = np.asarray(parent_call.layer.kernel, np.float32)
-    wanted = wanted @ old
+    wanted = wanted @ np.asarray(parent_call.layer.kernel, np.float32)
     kernel = np.asarray(call.layer.kernel, np.float64)
     bias = np.asarray(call.layer.bias, np.float64) if call.layer.use_bias else None
     if bias is not None:
@@ -123,9 +122,8 @@ def refit_dense(
     kernel = kernel + change
     weights = [kernel] if bias is None else [kernel, centre[1] - centre[0] @ kernel]
     call.layer.set_weights(weights)
-    spread = float((wanted[held] - wanted[~held].mean(0)).astype(np.float64).ravel() @ (
-        wanted[held] - wanted[~held].mean(0)
-    ).ravel())  # fmt: skip
+    varied = (wanted[held] - wanted[~held].mean(0)).astype(np.float64)
+    spread = float((varied**2).sum())
     share = 1 - min(least, before) / spread if spread else 1.0
     return f"refitted, explains {share:.1%} of the parent's output on held-out samples"
 
