@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from edgekit.data import Dataset
 from edgekit_converters import (
     Activations,
     Cluster,
+    Distill,
     Lcrm,
     LowRank,
     NpuQat,
@@ -64,8 +66,10 @@ def _unfinished(
         if worst.recipe in found:
             continue
         said = f"{row.recipe} is {100 * lost:.1f} points under base"
-        step = parse_recipe(worst.name).passes[0]
-        if isinstance(step, Lcrm):
+        step = parse_recipe(worst.name).passes[-1]
+        if isinstance(step, Distill):
+            advice = _more_distillation(said, worst, step, command)
+        elif isinstance(step, Lcrm):
             advice = _more_lcrm(said, worst, step, epochs, command)
         else:
             advice = _more_tuning(said, row, worst, step, tuning_epochs, command)
@@ -108,13 +112,28 @@ def _more_lcrm(said: str, stage: Stage, given: Lcrm, epochs: int, command: str) 
             f"{said} and was still training after {stage.epochs} epochs; give it more.",
             f"{command} --epochs {2 * max(epochs, 1)}",
         )
-    what, variants = "train all layers anew", [replace(given, weights="fresh")]
-    if len(stage.changed) > 1:
+    if given.inherit:
+        more = given.multiplier + 1
+        what = f"give its depthwise layers {more} kernels per channel"
+        variants = [replace(given, multiplier=more)]
+    else:
+        what, variants = "train all layers anew", [replace(given, weights="fresh")]
+    if len(_substituted(stage)) > 1:
         what = f"keep the convolution {_most_harmful(stage)}, or {what}"
         variants.insert(0, replace(given, where=(*given.where, f"!{_most_harmful(stage)}")))
     return Advice(
         f"{said} although its training ended by itself after {stage.epochs} epochs; {what}.",
         f"{command} --recipes {_quoted(variants)}",
+    )
+
+
+def _more_distillation(said: str, stage: Stage, given: Distill, command: str) -> Advice:
+    longer = replace(given, epochs=2 * given.epochs)
+    passes = parse_recipe(stage.recipe).passes
+    variant = Recipe(tuple(longer if step == given else step for step in passes))
+    return Advice(
+        f"{said} after {stage.epochs} epochs of distillation; give it more.",
+        f"{command} --recipes {_quoted([variant])}",
     )
 
 
@@ -172,9 +191,15 @@ def _quoted(recipes: Sequence[object]) -> str:
 
 def _most_harmful(stage: Stage) -> str:
     """A case 2 substitute if there is one, since it loses the spatial kernel; else the last."""
-    pointwise = [change for change in stage.changed if change.endswith("case 2)")]
-    chosen = (pointwise or list(stage.changed) or [""])[-1]
+    changes = _substituted(stage)
+    pointwise = [change for change in changes if change.endswith("case 2)")]
+    chosen = (pointwise or changes or [""])[-1]
     return chosen.split(":", 1)[0]
+
+
+def _substituted(stage: Stage) -> list[str]:
+    """What the stage changed, without the layers that it only fitted anew."""
+    return [change for change in stage.changed if re.search(r"case [123.]+\)$", change)]
 
 
 def _no_faster(rows: Sequence[Row], command: str, runtimes: Mapping[str, str]) -> list[Advice]:

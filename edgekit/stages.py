@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -61,15 +61,17 @@ def run_stages(
 ) -> Staged:
     """Applies the recipe's model-changing passes, training after each where there are data.
 
+    What stands before a distillation is trained by it, and is one stage with it.
+
     Raises:
         StageDamageError: a stage done earlier cannot be used.
         RunError: one done just now cannot be read.
     """
     staged = Staged(parent.key, (), (), lambda: parent.model)
-    for count in range(1, len(recipe.rewrites) + 1):
-        staged = _next(
-            run, staged, recipe.rewrites[:count], data, training, progress, safe=parent.safe
-        )
+    done: tuple[Pass, ...] = ()
+    for passes in recipe.stages:
+        staged = _next(run, staged, parent, done, passes, data, training, progress)
+        done = (*done, *passes)
     return staged
 
 
@@ -94,21 +96,23 @@ def versions() -> dict[str, str]:
 def _next(
     run: Path,
     staged: Staged,
+    parent: Parent,
+    done: tuple[Pass, ...],
     passes: tuple[Pass, ...],
     data: Dataset | None,
     training: Training,
     progress: Listener,
-    *,
-    safe: bool,
 ) -> Staged:
-    """The stage of the last of the passes, behind what the others have led to."""
+    """The stage of some passes of which the last is trained, behind those already done."""
     import edgekit_converters as ec
 
-    name = str(ec.Recipe(passes))
+    name, added = str(ec.Recipe((*done, *passes))), "+".join(map(str, passes))
+    teacher = {"teacher": parent.key} if len(passes) > 1 else {}
     key = content_key(
         {
+            **teacher,
             "parent": staged.key,
-            "pass": str(passes[-1]),
+            "pass": added,
             "data": data.fingerprint if data else None,
             "training": ec.training_facts(passes[-1], training),
             "versions": versions(),
@@ -117,32 +121,41 @@ def _next(
 
     def make(folder: Path) -> dict[str, Any]:
         start = monotonic()
-        outcome = ec.run_pass(
-            staged.load(),
-            passes[-1],
-            before=passes[:-1],
-            data=_training_data(data),
-            training=training,
-            progress=_epoch_reporter(name, progress),
-        )
+        given, untrained = _training_data(data), replace(training, epochs=0, tuning_epochs=0)
+        model, outcomes = staged.load(), []
+        for index, step in enumerate(passes):
+            outcomes.append(
+                ec.run_pass(
+                    model,
+                    step,
+                    before=(*done, *passes[:index]),
+                    data=given,
+                    training=training if step is passes[-1] else untrained,
+                    progress=_epoch_reporter(name, progress),
+                    parent=parent.model,
+                )
+            )
+            model = outcomes[-1].model
+        outcome = outcomes[-1]
         ec.save_stage(outcome.model, folder)
         stage = Stage(
             recipe=name,
-            name=str(passes[-1]),
+            name=added,
             seconds=round(monotonic() - start, 2),
             epochs=outcome.trained.epochs,
             history=outcome.trained.history,
-            changed=outcome.changed,
-            skipped=outcome.skipped,
+            changed=tuple(text for each in outcomes for text in each.changed),
+            skipped=tuple(left for each in outcomes for left in each.skipped),
             best_epoch=outcome.trained.best_epoch,
             trainable_parameters=outcome.trainable_parameters,
             other_parameters=outcome.other_parameters,
-            accuracy_before=outcome.accuracy_before,
+            accuracy_before=outcomes[0].accuracy_before,
             accuracy_after=outcome.accuracy_after,
             metric=data.task.metric if data else "accuracy",
             proof=outcome.proof,
         )
-        layers = [asdict(_saving(decision, name)) for decision in outcome.decisions]
+        decisions = [decision for each in outcomes for decision in each.decisions]
+        layers = [asdict(_saving(decision, name)) for decision in decisions]
         content = _weights_key(outcome.model)
         return {"stage": asdict(stage), "layers": layers, "content": content}
 
@@ -157,7 +170,7 @@ def _next(
 
     def load() -> Any:
         try:
-            return ec.load_stage(folder, safe=safe)
+            return ec.load_stage(folder, safe=parent.safe)
         except ec.ConverterError as error:
             if reused:
                 raise StageDamageError(folder, label, str(error)) from error
@@ -240,6 +253,10 @@ def unreadable(
 
 def _epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:
     def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        if "explained" in metrics:
+            detail = f"layer {epoch} of {epochs}: explains {metrics['explained']:.1%}"
+            progress(Step(f"fit {name}", epoch / epochs, detail))
+            return
         watched = [key for key in metrics if key.startswith("val_") and key != "val_loss"]
         shown = (
             f"{key.replace('val_', 'validation ')} {metrics[key]:.3f}"

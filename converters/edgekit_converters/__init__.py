@@ -18,6 +18,7 @@ from edgekit_converters.errors import (
 from edgekit_converters.passes import (
     Activations,
     Cluster,
+    Distill,
     Lcrm,
     LowRank,
     NpuQat,
@@ -125,6 +126,7 @@ __all__ = [
     "Cluster",
     "ConverterError",
     "Decision",
+    "Distill",
     "EnergyCosts",
     "EnergyEstimate",
     "ExportError",

@@ -5,12 +5,14 @@ This is the one module that reads Keras' private graph attributes.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import keras
 
@@ -104,8 +106,55 @@ def read_graph(model: Any) -> Graph:
     root = functional(model)
     tensors = {id(tensor): next(numbers) for tensor in root.inputs}
     inputs = tuple(tensors[id(tensor)] for tensor in root.inputs)
-    calls = tuple(_calls(root, "", tensors, numbers))
+    calls = tuple(call for call, _ in _calls(root, "", tensors, numbers))
     return Graph(calls, inputs, tuple(tensors[id(tensor)] for tensor in root.outputs))
+
+
+Probe = Callable[[list[Any]], dict[int, Any]]
+"""Takes a batch, one array per model input, and gives tensors of a graph by their numbers."""
+
+
+def probe(
+    model: Any,
+    wanted: Collection[int],
+    instead: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Probe:
+    """How to compute single tensors in inference, numbered as in `read_graph`, and no others.
+
+    `instead` holds functions tensor -> tensor that take the place of layers, by path.
+    """
+    instead, numbers, root = instead or {}, itertools.count(), functional(model)
+    tensors = {id(tensor): next(numbers) for tensor in root.inputs}
+    inputs = [(tensors[id(tensor)], tensor.dtype) for tensor in root.inputs]
+    needed, steps = set(wanted), []
+    for call, node in reversed(list(_calls(root, "", tensors, numbers))):
+        if needed.intersection(call.outputs):
+            needed.update(call.inputs)
+            steps.append((call, node, instead.get(call.path) or _inference(call.layer)))
+    steps.reverse()
+    last_use = {n: i for i, (call, _, _) in enumerate(steps) for n in call.inputs}
+    last_use |= dict.fromkeys(wanted, len(steps))
+
+    def run(batch: list[Any]) -> dict[int, Any]:
+        values = {
+            number: keras.ops.convert_to_tensor(array, dtype)
+            for (number, dtype), array in zip(inputs, batch, strict=True)
+        }
+        for index, (call, node, operate) in enumerate(steps):
+            given = zip(node.input_tensors, call.inputs, strict=True)
+            args, kwargs = node.arguments.fill_in({id(t): values[n] for t, n in given})
+            outputs = keras.tree.flatten(operate(*args, **kwargs))
+            values |= zip(call.outputs, outputs, strict=True)
+            values = {n: value for n, value in values.items() if last_use.get(n, -1) > index}
+        return {number: values[number] for number in wanted}
+
+    return run
+
+
+def _inference(layer: Any) -> Callable[..., Any]:
+    if "training" in inspect.signature(layer.call).parameters:
+        return partial(layer, training=False)
+    return cast(Callable[..., Any], layer)
 
 
 def run_graph(model: Any, inputs: Any, operate: Callable[[Any], Callable[..., Any]]) -> Any:
@@ -118,7 +167,8 @@ def run_graph(model: Any, inputs: Any, operate: Callable[[Any], Callable[..., An
 
 def _calls(
     model: Any, prefix: str, tensors: dict[int, int], numbers: Iterator[int]
-) -> Iterator[Call]:
+) -> Iterator[tuple[Call, Any]]:
+    """Every call with Keras' node of it."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             if node.is_input or not node.operation:
@@ -139,7 +189,7 @@ def _calls(
                 continue
             for tensor in node.outputs:
                 tensors[id(tensor)] = next(numbers)
-            yield Call(
+            call = Call(
                 layer=layer,
                 path=f"{prefix}{layer.name}",
                 inputs=tuple(tensors[id(tensor)] for tensor in node.input_tensors),
@@ -147,6 +197,7 @@ def _calls(
                 input_shapes=tuple(tuple(tensor.shape) for tensor in node.input_tensors),
                 output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
             )
+            yield call, node
 
 
 def input_keys(model: Any) -> list[str]:

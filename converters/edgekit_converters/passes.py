@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -18,19 +19,27 @@ Initialisation = Literal["kmeans++", "linear", "density", "random"]
 
 ANY_PATTERN = "any"
 M_OF_N = "2:4"
+FEWEST_SAMPLES = 64
+"""With fewer, what substitutes inherit is chance."""
 
 
 @dataclass(frozen=True)
 class Lcrm:
     """Replace standard convolutions; `where` holds layer patterns, `!pattern` excludes.
 
-    `weights` says whether the layers that stay keep their weights or start fresh.
+    `weights` says whether the layers that stay keep their weights or start fresh. With `inherit`
+    the substitutes start from the model's own activations on `samples` training samples. Depthwise
+    layers make `multiplier` channels of each; with `spatial` there is one in case 2, too.
     """
 
     style: Style = "equations"
     where: tuple[str, ...] = ()
     keep_ends: bool = True
     weights: Weights = "kept"
+    inherit: bool = False
+    multiplier: int = 1
+    spatial: bool = False
+    samples: int = 2048
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -39,9 +48,63 @@ class Lcrm:
             )
         _check_flag("lcrm", "keep_ends", self.keep_ends)
         _check_choice("lcrm", "weights", self.weights, Weights)
+        _check_flag("lcrm", "inherit", self.inherit)
+        _check_flag("lcrm", "spatial", self.spatial)
+        _check_whole("lcrm", "multiplier", self.multiplier, 1)
+        _check_whole("lcrm", "samples", self.samples, FEWEST_SAMPLES)
+        if self.style != "equations":
+            for option, unusual, why in (
+                ("inherit", self.inherit, "its layers have no least squares fit in closed form"),
+                ("multiplier", self.multiplier > 1, "it sets the multipliers itself"),
+                ("spatial", self.spatial, "it says what case 2 becomes"),
+            ):
+                if unusual:
+                    raise RecipeError(
+                        f"lcrm(style={self.style}, {option}={_literal(getattr(self, option))}): "
+                        f"{why}; leave out {option}, or the style."
+                    )
+        if self.inherit and self.weights == "fresh":
+            raise RecipeError(
+                "lcrm(inherit=true, weights=fresh): one keeps what the model has learnt, the other "
+                "throws it away; leave one of them out."
+            )
+        if self.samples != 2048 and not self.inherit:
+            raise RecipeError(
+                f"lcrm(samples={self.samples}): samples are what inherit=true learns from; add it, "
+                "or leave samples out."
+            )
 
     def __str__(self) -> str:
         return _written("lcrm", self)
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Train the model so far on the outputs of the model that the recipe starts from.
+
+    `weight` is the share of the loss that imitates them, softened by `temperature`; the rest asks
+    for the labels.
+    """
+
+    epochs: int = 8
+    temperature: float = 3.0
+    weight: float = 0.8
+
+    def __post_init__(self) -> None:
+        _check_whole("distill", "epochs", self.epochs, 1)
+        if not _is_number(self.temperature) or not 1 <= self.temperature < math.inf:
+            raise RecipeError(
+                f"distill(temperature={self.temperature!r}): give a number from 1 (outputs as they "
+                "are) on, usually 2 to 5."
+            )
+        if not _is_number(self.weight) or not 0 < self.weight <= 1:
+            raise RecipeError(
+                f"distill(weight={self.weight!r}): give the imitation's share of the loss, a "
+                "number above 0 and at most 1, such as 0.8."
+            )
+
+    def __str__(self) -> str:
+        return _written("distill", self)
 
 
 @dataclass(frozen=True)
@@ -236,7 +299,7 @@ class Quantize:
         return self.scheme + ("(io=int)" if self.io == "int" else "")
 
 
-Pass = Lcrm | Activations | LowRank | Prune | Cluster | Qat | NpuQat | Quantize
+Pass = Lcrm | Activations | LowRank | Distill | Prune | Cluster | Qat | NpuQat | Quantize
 
 
 def _is_number(value: Any) -> bool:
@@ -246,6 +309,11 @@ def _is_number(value: Any) -> bool:
 def _check_flag(name: str, option: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise RecipeError(f"{name}({option}={value!r}): give true or false.")
+
+
+def _check_whole(name: str, option: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise RecipeError(f"{name}({option}={value!r}): give a whole number from {least} on.")
 
 
 def _check_choice(name: str, option: str, value: Any, kind: Any) -> None:

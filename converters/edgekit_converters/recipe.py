@@ -12,6 +12,7 @@ from edgekit_converters.passes import (
     SCHEMES,
     Activations,
     Cluster,
+    Distill,
     Lcrm,
     LowRank,
     NpuQat,
@@ -29,6 +30,7 @@ _KINDS: dict[str, type[Pass]] = {
     "lcrm": Lcrm,
     "activations": Activations,
     "low_rank": LowRank,
+    "distill": Distill,
     "prune": Prune,
     "cluster": Cluster,
     "qat": Qat,
@@ -37,11 +39,13 @@ _KINDS: dict[str, type[Pass]] = {
 _POSITIONAL: dict[type[Pass], str] = {
     Activations: "to",
     LowRank: "energy",
+    Distill: "epochs",
     Prune: "sparsity",
     Cluster: "centroids",
     NpuQat: "weight_bits",
 }
 _WHY_NOT: dict[tuple[type[Pass], type[Pass]], str] = {
+    (Lcrm, Distill): "it replaces layers, and what they were taught would be gone",
     (Lcrm, LowRank): "it replaces convolutions by fresh ones, and the factors would be gone",
     (Lcrm, Prune): "it replaces layers, and their zeros would be gone",
     (Lcrm, Cluster): "it replaces layers, and their clusters would be gone",
@@ -49,6 +53,8 @@ _WHY_NOT: dict[tuple[type[Pass], type[Pass]], str] = {
     (Activations, Cluster): "its training would pull weights out of their clusters",
     (LowRank, Prune): "its factors would have none of the zeros",
     (LowRank, Cluster): "its factors would have none of the clusters",
+    (Distill, Prune): "its training would fill the zeros again",
+    (Distill, Cluster): "its training would pull weights out of their clusters",
     (Prune, Cluster): "it would pull weights out of their clusters, while cluster keeps zeros",
 }
 """Why the first may not stand behind the second."""
@@ -64,6 +70,11 @@ class Recipe:
         for index, step in enumerate(self.passes):
             for later in self.passes[index + 1 :]:
                 _check_order(step, later)
+        if self.passes and isinstance(self.passes[0], Distill):
+            raise RecipeError(
+                f"{self.passes[0]} as the first pass: the model would be its own teacher; put what "
+                "changes it before, as in lcrm(inherit=true)+distill."
+            )
         clusters = [step for step in self.passes if isinstance(step, Cluster)]
         if clusters and self.prunes and clusters[0].centroids < 3:
             raise RecipeError(
@@ -80,6 +91,17 @@ class Recipe:
     def rewrites(self) -> tuple[Pass, ...]:
         """The passes that change the Keras model (and so call for training)."""
         return tuple(step for step in self.passes if not isinstance(step, Quantize))
+
+    @property
+    def stages(self) -> tuple[tuple[Pass, ...], ...]:
+        """The rewriting passes by what is trained once: distillation trains what all before made.
+
+        Every other pass is trained on its own.
+        """
+        taught = [i for i, step in enumerate(self.rewrites) if isinstance(step, Distill)]
+        first = taught[0] + 1 if taught else 0
+        alone = tuple((step,) for step in self.rewrites[first:])
+        return (self.rewrites[:first], *alone) if first else alone
 
     @property
     def export(self) -> Quantize:

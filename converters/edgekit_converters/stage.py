@@ -13,15 +13,29 @@ import keras
 import numpy as np
 
 from edgekit_converters.activations import activations
-from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError
+from edgekit_converters.distill import distill
+from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError, TrainingError
 from edgekit_converters.forward import architecture
 from edgekit_converters.graph import inner_layers
+from edgekit_converters.lcrm.inherit import inherit
 from edgekit_converters.lcrm.plan import Decision
 from edgekit_converters.lcrm.rewrite import apply_lcrm
+from edgekit_converters.learned import check_learned
 from edgekit_converters.load import load_model
 from edgekit_converters.low_rank import low_rank
 from edgekit_converters.outcome import Outcome
-from edgekit_converters.passes import Activations, Cluster, Lcrm, LowRank, NpuQat, Pass, Prune, Qat
+from edgekit_converters.passes import (
+    FEWEST_SAMPLES,
+    Activations,
+    Cluster,
+    Distill,
+    Lcrm,
+    LowRank,
+    NpuQat,
+    Pass,
+    Prune,
+    Qat,
+)
 from edgekit_converters.recipe import Recipe, parse_recipe
 from edgekit_converters.retrained import retrained
 from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
@@ -50,6 +64,7 @@ def run_pass(
     data: TrainingData | None = None,
     training: Training | None = None,
     progress: Progress | None = None,
+    parent: Any = None,
 ) -> Outcome:
     """Applies one pass to a copy of the model and, where there are data, trains it.
 
@@ -59,7 +74,8 @@ def run_pass(
         before: the passes that led to the model, whose zeros and clusters are to be kept.
         data: training and validation samples; None leaves the model untrained.
         training: how to train.
-        progress: called after each epoch.
+        progress: called after each epoch, and after each layer that inherits.
+        parent: the trained model that the recipe starts from; distillation's teacher.
 
     Raises:
         ConverterError: options that do not fit the model, or a result that breaks what was asked.
@@ -74,6 +90,10 @@ def run_pass(
         return activations(model, step, data, training, progress)
     if isinstance(step, LowRank):
         return low_rank(model, step, data, training, progress)
+    if isinstance(step, Distill):
+        if parent is None:
+            raise RecipeError(f"{step} needs a teacher; give run_pass(parent=…) the trained model.")
+        return distill(model, parent, step, data, training, progress)
     if isinstance(step, Prune):
         from edgekit_converters.cascades.prune import prune
 
@@ -95,6 +115,8 @@ def training_facts(step: Pass, training: Training) -> dict[str, Any]:
     unused = ["epochs", "learning_rate"]
     if isinstance(step, Lcrm):
         unused = ["tuning_epochs", "tuning_learning_rate"]
+    if isinstance(step, Distill):
+        unused = ["epochs", "patience", "tuning_epochs", "tuning_learning_rate"]
     if not _counts_energy(step):
         unused.append("energy_costs")
     return {name: value for name, value in facts.items() if name not in unused}
@@ -176,20 +198,53 @@ def _lcrm(
         where=step.where,
         keep_ends=step.keep_ends,
         weights=step.weights,
+        multiplier=step.multiplier,
+        spatial=step.spatial,
     )
+    told, refitted = _inherited(model, rewritten, decisions, step, data, training, progress)
     outcome = retrained(
         model,
         rewritten,
         data,
         training,
         progress,
-        changed=tuple(_change(d) for d in decisions if d.substitute is not None),
+        changed=(*refitted, *(_change(d, told) for d in decisions if d.substitute is not None)),
         skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
         rate_option="--learning-rate",
     )
     return replace(outcome, decisions=decisions)
 
 
-def _change(decision: Decision) -> str:
+def _inherited(
+    model: Any,
+    rewritten: Any,
+    decisions: tuple[Decision, ...],
+    step: Lcrm,
+    data: TrainingData | None,
+    training: Training,
+    progress: Progress | None,
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What the substitutes inherited, by path, and what else was refitted."""
+    if not step.inherit:
+        return {}, ()
+    if data is None:
+        raise TrainingError(
+            f"{step} fits the new layers to what the model makes of training samples; give the "
+            "data (--data), or leave inherit out."
+        )
+    arrays = keras.tree.flatten(data.train[0])
+    count = len(arrays[0])
+    if count < FEWEST_SAMPLES:
+        raise TrainingError(
+            f"{step}: {count} training samples are too few to inherit from, {FEWEST_SAMPLES} are "
+            "the least and 1000 or more do well; give more data, or leave inherit out."
+        )
+    check_learned(model, data, str(step))
+    drawn = np.random.default_rng(training.seed).permutation(count)[: step.samples]
+    return inherit(model, rewritten, decisions, [array[drawn] for array in arrays], progress)
+
+
+def _change(decision: Decision, told: dict[str, str]) -> str:
     frozen = "was frozen, now trained; " if decision.frozen else ""
-    return f"{decision.path}: {decision.substitute} ({frozen}case {decision.case})"
+    fitted = f"{told[decision.path]}; " if decision.path in told else ""
+    return f"{decision.path}: {decision.substitute} ({frozen}{fitted}case {decision.case})"

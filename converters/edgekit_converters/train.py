@@ -167,6 +167,30 @@ def fine_tune(
         loss=loss,
         metrics=[metric],
     )
+    return fit_best(
+        model, train, validation, training, progress,
+        library=library, callbacks=callbacks, settling_epochs=settling_epochs,
+        rate_option=rate_option,
+    )  # fmt: skip
+
+
+def fit_best(
+    model: Any,
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any],
+    training: Training,
+    progress: Progress | None = None,
+    *,
+    library: Any = keras,
+    callbacks: Sequence[Any] = (),
+    settling_epochs: int = 0,
+    rate_option: str = "--learning-rate",
+) -> Trained:
+    """Trains a compiled model in place, as `fine_tune` does.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite, or memory ran out.
+    """
     best = library.callbacks.EarlyStopping(
         monitor="val_loss",
         patience=training.patience or training.epochs,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgekit_converters import (
     Activations,
     Cluster,
+    Distill,
     Lcrm,
     LowRank,
     NpuQat,
@@ -32,6 +33,14 @@ lcrms = st.builds(
     style=st.sampled_from(STYLES),
     where=st.lists(patterns, max_size=3).map(tuple),
     keep_ends=st.booleans(),
+)
+inheriting = st.builds(
+    Lcrm,
+    where=st.lists(patterns, max_size=2).map(tuple),
+    inherit=st.just(True),
+    multiplier=st.integers(1, 4),
+    spatial=st.booleans(),
+    samples=st.integers(64, 5000),
 )
 shares = st.integers(1, 999).map(lambda share: share / 1000)
 replacing = st.builds(
@@ -75,14 +84,24 @@ npu_qats = st.builds(
     st.sampled_from(["float", "int"]),
     st.lists(patterns, max_size=2).map(tuple),
 )
+teaching = st.builds(Distill, st.integers(1, 50), st.integers(1, 9), shares | st.just(1))
 recipes = st.tuples(
-    st.none() | lcrms,
+    st.none() | lcrms | inheriting,
     st.none() | replacing,
     st.none() | factorising,
+    st.none() | teaching,
     st.none() | st.just(Prune()) | prunes,
     st.none() | st.just(Cluster()) | clusters,
     st.none() | quantizes | qats | npu_qats,
-).map(lambda steps: Recipe(tuple(step for step in steps if step is not None)))
+).map(
+    lambda steps: Recipe(
+        tuple(
+            step
+            for step in steps
+            if step is not None and not (isinstance(step, Distill) and steps[:3] == (None,) * 3)
+        )
+    )
+)
 
 
 @given(recipes)
@@ -120,6 +139,12 @@ READ = {
         (Cluster(32, per_channel=True, depthwise=True),)
     ),
     "activations+low_rank": Recipe((Activations(), LowRank())),
+    "lcrm(inherit=true, multiplier=2)+distill+int8": Recipe(
+        (Lcrm(inherit=True, multiplier=2), Distill(), Quantize("int8"))
+    ),
+    "lcrm(spatial=true)+distill(4, weight=.5)+PQ": Recipe(
+        (Lcrm(spatial=True), Distill(4, weight=0.5), Prune(), Qat())
+    ),
     "low_rank(0.9)+activations(to=relu)": Recipe((LowRank(0.9), Activations("relu"))),
     "activations+lcrm": Recipe((Activations(), Lcrm())),
     "low_rank(energy=1, where='d*')": Recipe((LowRank(1, ("d*",)),)),
@@ -139,7 +164,7 @@ def test_people_may_write_it_like_this(text: str) -> None:
 
 REFUSED = {
     "": "'' is no pass",
-    "int4": "'int4' is no pass; choose from lcrm, activations, low_rank, prune",
+    "int4": "'int4' is no pass; choose from lcrm, activations, low_rank, distill, prune",
     "lcrm+": "'' is no pass",
     "lcrm++int8": "'' is no pass",
     "lcrm+base": "'base' is no pass",
@@ -214,6 +239,26 @@ REFUSED = {
     "npu_qat+npu_qat(8)": "npu_qat must come last",
     "prune(allocation=even)": "choose one of uniform, energy",
     "prune(pattern=2:4, allocation=energy)": "a pattern fixes the share of zeros",
+    "lcrm(inherit=1)": "lcrm(inherit=1): give true or false",
+    "lcrm(multiplier=0)": "lcrm(multiplier=0): give a whole number from 1 on",
+    "lcrm(multiplier=1.5)": "a whole number",
+    "lcrm(inherit=true, samples=10)": "lcrm(samples=10): give a whole number from 64 on",
+    "lcrm(samples=100)": "samples are what inherit=true learns from",
+    "lcrm(style=table4, inherit=true)": "lcrm(style=table4, inherit=true): its layers have no",
+    "lcrm(style=notebook, multiplier=2)": "leave out multiplier, or the style",
+    "lcrm(style=notebook, spatial=true)": "it says what case 2 becomes",
+    "lcrm(inherit=true, weights=fresh)": "throws it away",
+    "distill": "the model would be its own teacher",
+    "distill+int8": "put what changes it before",
+    "lcrm+distill(0)": "distill(epochs=0): give a whole number from 1 on",
+    "lcrm+distill(temperature=0)": "a number from 1",
+    "lcrm+distill(temperature=hot)": "temperature='hot'",
+    "lcrm+distill(weight=0)": "above 0 and at most 1",
+    "lcrm+distill(weight=1.2)": "weight=1.2",
+    "lcrm+distill+distill": "distill may stand in a recipe once",
+    "activations+distill+lcrm": "what they were taught would be gone",
+    "P+distill": "fill the zeros again. Write distill+prune(0.5)",
+    "lcrm+Q+distill": "qat must come last",
     "PP": "prune may stand in a recipe once",
 }
 
@@ -242,6 +287,14 @@ def test_a_recipe_knows_what_it_rewrites_and_how_it_is_written_out() -> None:
     assert parse_recipe("base").rewrites == ()
     assert parse_recipe("lcrm+PQ").rewrites == (Lcrm(), Prune(), Qat())
     assert parse_recipe("qat(io=int)").export == Quantize("int8", "int")
+
+
+def test_distillation_trains_what_stands_before_it() -> None:
+    recipe = parse_recipe("lcrm(inherit=true)+activations+distill+PC+int8")
+    lcrm = Lcrm(inherit=True)
+    assert recipe.stages == ((lcrm, Activations(), Distill()), (Prune(),), (Cluster(),))
+    assert parse_recipe("lcrm+PQ").stages == ((Lcrm(),), (Prune(),), (Qat(),))
+    assert parse_recipe("base").stages == parse_recipe("int8").stages == ()
 
 
 @pytest.mark.parametrize("name", SHORT_NAMES)

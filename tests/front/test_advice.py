@@ -224,3 +224,21 @@ def test_missing_energy_is_explained_unless_the_row_failed_anyway() -> None:
     assert given.text.startswith("No energy: no profile. A board of your own")
     assert given.command == f"{COMMAND} --board qemu:pi4"
     assert advice([row("base"), row("int8", 0.95, None, energy_j=none, error="crashed")]) == ()
+
+
+def test_what_inherited_is_given_more_channels_and_what_was_taught_more_epochs() -> None:
+    changed = ("out: refitted, explains 90%", "c1: depthwise (fitted, explains 80%; case 1.1)")
+    name = "lcrm(inherit=true)"
+    left = stage(name, 9, changed=changed)
+    (given,) = advice([row("base"), row(name, 0.90)], left)
+    assert "ended by itself after 9 epochs; give its depthwise layers 2 kernels" in given.text
+    assert given.command.endswith("--recipes 'lcrm(inherit=true, multiplier=2)'")
+    both = stage(name, 9, changed=(*changed, "c2: pointwise 8 (fitted, explains 70%; case 2)"))
+    (given,) = advice([row("base"), row(name, 0.90)], both)
+    assert "keep the convolution c2" in given.text
+    name += "+distill"
+    (given,) = advice([row("base"), row(name + "+P", 0.90, stages=(name,))], stage(name, 8))
+    assert given.text == f"{name}+P is 5.0 points under base after 8 epochs of distillation; " + (
+        "give it more."
+    )
+    assert given.command.endswith("--recipes 'lcrm(inherit=true)+distill(epochs=16)'")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -84,18 +86,22 @@ def plan_lcrm(
     style: Style = "equations",
     where: tuple[str, ...] = (),
     keep_ends: bool = True,
+    multiplier: int = 1,
+    spatial: bool = False,
 ) -> tuple[Decision, ...]:
     """Decides for every convolution of the graph, in execution order.
 
     `where` holds layer-path patterns (`*` and `?`); one that starts with `!` excludes. With
     `keep_ends` the convolutions that read a model input, and those that feed a model output with no
-    layer with weights in between, stay (the paper's initial and final layers).
+    layer with weights in between, stay (the paper's initial and final layers). `multiplier` and
+    `spatial` are those of `rules.substitute`.
 
     Raises:
         RewriteError: unknown style, or a pattern that matches no convolution.
     """
     if style not in STYLES:
         raise RewriteError(f"lcrm knows no style {style!r}; choose one of {', '.join(STYLES)}.")
+    make = partial(rules.substitute, style=style, multiplier=multiplier, spatial=spatial)
     convolutions = _unique(call for call in graph.calls if _holds_convolution(call.layer))
     check_where("lcrm", "convolution", where, [call.path for call in convolutions])
     total, unknown = total_macs(graph)
@@ -110,7 +116,7 @@ def plan_lcrm(
             or ("first convolution" if id(call.layer) in first else "")
             or ("last convolution: it makes the output" if id(call.layer) in last else "")
         )
-        decision = _left(call, left, total) if left else _replaced(call, style, total)
+        decision = _left(call, left, total) if left else _replaced(call, make, total)
         decisions.append(replace(decision, all_counted=not unknown))
     return tuple(decisions)
 
@@ -149,10 +155,10 @@ def describe(call: Call) -> Convolution:
     )
 
 
-def _replaced(call: Call, style: Style, total: int) -> Decision:
+def _replaced(call: Call, make: Callable[[int, int], Substitute], total: int) -> Decision:
     conv = describe(call)
     case = rules.lcrm_case(conv.channels_in, conv.filters)
-    replacement = rules.substitute(conv.channels_in, conv.filters, style)
+    replacement = make(conv.channels_in, conv.filters)
     before, after = rules.convolution_macs(conv), rules.substitute_macs(conv, replacement)
     deep = any(isinstance(layer, rules.Depthwise) for b in replacement.branches for layer in b)
     strides = tuple(call.layer.strides)

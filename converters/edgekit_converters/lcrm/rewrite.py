@@ -20,6 +20,8 @@ def apply_lcrm(
     where: tuple[str, ...] = (),
     keep_ends: bool = True,
     weights: Weights = "kept",
+    multiplier: int = 1,
+    spatial: bool = False,
 ) -> tuple[Any, tuple[Decision, ...]]:
     """Replaces the convolutions that LCRM can replace; the given model stays as it is.
 
@@ -33,7 +35,9 @@ def apply_lcrm(
         RewriteError: an option that does not fit the model.
     """
     graph = read_graph(model)
-    plan = plan_lcrm(graph, style=style, where=where, keep_ends=keep_ends)
+    plan = plan_lcrm(
+        graph, style=style, where=where, keep_ends=keep_ends, multiplier=multiplier, spatial=spatial
+    )
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
     shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
     replacements = {
@@ -74,7 +78,7 @@ def _apply_branch(
 ) -> Any:
     spatial = next((i for i, layer in enumerate(branch) if isinstance(layer, Depthwise)), None)
     if spatial is None:
-        tensor = _crop_to_centres(conv, suffix, input_shape, tensor)
+        tensor = _crop(conv, suffix, input_shape, tensor)
     for index, layer in enumerate(branch):
         ends = single and index == len(branch) - 1
         carries_strides = index == (spatial if spatial is not None else 0)
@@ -115,8 +119,8 @@ def _apply_branch(
     return tensor
 
 
-def _crop_to_centres(conv: Any, suffix: str, input_shape: Any, tensor: Any) -> Any:
-    """Crops so that a 1 x 1 kernel with the convolution's strides reads its windows' centres.
+def crop_to_centres(conv: Any, input_shape: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What to cut off rows and columns (before, after) so that strides start at window centres.
 
     That gives "valid" convolutions their output shape, and keeps a strided "same" one aligned.
     """
@@ -132,10 +136,16 @@ def _crop_to_centres(conv: Any, suffix: str, input_shape: Any, tensor: Any) -> A
         else:
             padding = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
             crops.append((reach // 2 - padding // 2, 0))
-    if not any(crop for pair in crops for crop in pair):
+    return crops[0], crops[1]
+
+
+def _crop(conv: Any, suffix: str, input_shape: Any, tensor: Any) -> Any:
+    """Crops so that a 1 x 1 kernel with the convolution's strides reads its windows' centres."""
+    crops = crop_to_centres(conv, input_shape)
+    if crops == ((0, 0), (0, 0)):
         return tensor
     return keras.layers.Cropping2D(
-        tuple(crops), data_format=conv.data_format, name=f"{conv.name}_crop{suffix}"
+        crops, data_format=conv.data_format, name=f"{conv.name}_crop{suffix}"
     )(tensor)
 
 

@@ -62,28 +62,38 @@ def lcrm_case(channels_in: int, filters: int) -> Case:
     return "1.1" if filters % channels_in == 0 else "1.2"
 
 
-def substitute(channels_in: int, filters: int, style: Style = "equations") -> Substitute:
+def substitute(
+    channels_in: int,
+    filters: int,
+    style: Style = "equations",
+    *,
+    multiplier: int = 1,
+    spatial: bool = False,
+) -> Substitute:
     """What LCRM puts in place of an M -> N convolution.
 
     `equations` follows equations (3) to (15): every "DWS" is depthwise (multiplier 1) followed by
     pointwise. `table4` has the layers that Table 4 counts: in case 1.1 pointwise to N and a
     depthwise on those N channels, elsewhere the depthwise alone. `notebook` follows the authors'
     notebooks: every "DWS" is a depthwise alone whose multiplier changes the channel count.
+
+    Beyond the paper, `equations` takes a `multiplier` for its depthwise layers, and with `spatial`
+    keeps one in case 2, where the paper drops the k x k kernel.
     """
     case = lcrm_case(channels_in, filters)
-    if case == "2":
+    if case == "2" and not spatial:
         return Substitute(((Pointwise(filters),),))
     if case == "1.2":
         m2 = filters % channels_in
         m4 = (filters - m2) // channels_in
         deep: Branch = (
-            (Depthwise(1), Pointwise(channels_in * m4))
+            (Depthwise(multiplier), Pointwise(channels_in * m4))
             if style == "equations"
             else (Depthwise(m4),)
         )
         return Substitute(((Pointwise(m2),), deep))
     if style == "equations":
-        return Substitute(((Depthwise(1), Pointwise(filters)),))
+        return Substitute(((Depthwise(multiplier), Pointwise(filters)),))
     if style == "table4" and case == "1.1":
         return Substitute(((Pointwise(filters), Depthwise(1)),))
     return Substitute(((Depthwise(filters // channels_in),),))
