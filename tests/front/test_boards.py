@@ -294,8 +294,6 @@ agent.wait()
 """)
     script.chmod(0o755)
     steps: list[Step] = []
-    (record,) = profile_on(
-        LocalBoard(script), [MODELS / "conv_int8.tflite"], QUICK, steps.append
-    )
+    (record,) = profile_on(LocalBoard(script), [MODELS / "conv_int8.tflite"], QUICK, steps.append)
     assert record["status"] == "ok"
     assert not [step for step in steps if step.task == "reconnect"]
