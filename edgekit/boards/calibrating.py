@@ -93,9 +93,10 @@ def calibrate(
 
 def emulated_board(machine: Machine) -> CalibrationError:
     """The error of an emulated board: to be raised by the caller."""
+    board = machine.model.removesuffix(", emulated")
     return CalibrationError(
-        f"{machine.model} is emulated ({machine.emulator}): nothing was measured there that a "
-        "profile could be fitted to; calibrate on the real board."
+        f"{board} is emulated ({machine.emulator}): nothing was measured there that a profile "
+        "could be fitted to; calibrate on the real board."
     )
 
 
