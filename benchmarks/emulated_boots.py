@@ -78,7 +78,7 @@ def _counts(
 def _agent_bytes() -> dict[str, int]:
     """The agent and what it needs for arm64, as it is unpacked."""
     package = Path(edgekit_device.__path__[0])
-    sources = [*package.glob("*.py"), *package.glob("profiles/**/*.toml")]
+    sources = [*package.glob("**/*.py"), *package.glob("profiles/**/*.toml")]
     with tempfile.TemporaryDirectory() as folder:
         needs = ["numpy", "psutil", "memory-profiler"]
         install_wheels(needs, "aarch64", _PYTHON, Path(folder))

@@ -19,6 +19,7 @@ from edgekit.errors import DiskError, EdgeKitError
 from edgekit.exporting import Optimized
 from edgekit.progress import FOUND, Listener, Step
 from edgekit.store import MEASURED, content_key, find, put, read_facts
+from edgekit_device.profiles import load_profile
 
 
 def measure_all(
@@ -90,6 +91,8 @@ def measure(
 
     Raises:
         DiskError: the records cannot be kept.
+        BoardError: the board's own profile is gone.
+        BoardProfileError: the profile that the settings name cannot be read.
     """
     label = f"record of {board}"
     settings = with_own_profile(board, settings)
@@ -99,6 +102,8 @@ def measure(
             "machine": platform.node(),
             "agent": agent,
             "settings": asdict(settings),
+            # A file of that name may have other numbers by now: boards calibrate writes it anew.
+            "profile": settings.profile and asdict(load_profile(settings.profile)),
             "files": [(file.recipe, file.sha256) for file in files],
         }
     )

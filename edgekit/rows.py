@@ -99,7 +99,7 @@ def _emulation_notes(boards: Sequence[str]) -> list[str]:
         return []
     return [
         f"Rows of {' and '.join(boards)}: the board is emulated. The instructions of one inference "
-        "are counted, the same at every run; latency and energy are estimated from published "
+        "are counted, the least of a few runs; latency and energy are estimated from published "
         "figures of such boards (docs/board-estimates.md), and nothing there is measured."
     ]
 

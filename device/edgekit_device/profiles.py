@@ -71,7 +71,11 @@ def load_profile(named: str) -> BoardProfile:
     if named.endswith(".toml"):
         try:
             return _parse(Path(named).read_text("utf-8"), named)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise BoardProfileError(
+                f"the profile {named} cannot be read: {error.strerror}"
+            ) from error
+        except UnicodeDecodeError as error:
             raise BoardProfileError(f"the profile {named} cannot be read: {error}") from error
     shipped = shipped_profiles()
     if named not in shipped:

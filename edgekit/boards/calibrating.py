@@ -93,9 +93,10 @@ def calibrate(
 
 def emulated_board(machine: Machine) -> CalibrationError:
     """The error of an emulated board: to be raised by the caller."""
+    board = machine.model.removesuffix(", emulated")
     return CalibrationError(
-        f"{machine.model} is emulated ({machine.emulator}): nothing was measured there that a "
-        "profile could be fitted to; calibrate on the real board."
+        f"{board} is emulated ({machine.emulator}): nothing was measured there that a profile "
+        "could be fitted to; calibrate on the real board."
     )
 
 
@@ -221,14 +222,16 @@ def _idle_w(records: Sequence[Record]) -> float | None:
 def _own_power(fit: PowerFit, records: Sequence[Record], board: str, date: str) -> Power:
     metered = next(record.metered for record in records if record.metered is not None)
     off = "one run, error not known" if fit.after is None else _off(fit.after)
+    full_load_w = fit.idle_w + fit.linear_w + fit.cubic_w
     return Power(
         idle_w=fit.idle_w,
-        full_load_w=fit.idle_w + fit.linear_w + fit.cubic_w,
+        full_load_w=full_load_w,
         source=f"fitted to {fit.windows} windows of {metered.meter} ({metered.scope}) on {board}, "
         f"{date}: {off}",
         laboratory=_LABORATORY,
         clock_hz=fit.clock_hz,
-        cubic_w=fit.cubic_w,
+        # What rounding adds to it would make it more than the whole, which no profile may say.
+        cubic_w=min(fit.cubic_w, full_load_w - fit.idle_w),
         low=fit.low,
         high=fit.high,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from edgekit.boards.channel import Board, Stop, UnreachableError
@@ -61,8 +62,9 @@ class Errand:
                 self._count(end)
                 end = self._start(connection)
             records = self._checked(end)
-            # The board keeps it until it is known to have come.
-            connection.ask(Forget(self._job), Forgotten)
+            # The board keeps it until it is known to have come. Here it is, whatever comes of this.
+            with suppress(BoardError):
+                connection.ask(Forget(self._job), Forgotten)
             return records
         except (BoardError, RecordError):
             raise

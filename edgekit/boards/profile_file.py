@@ -33,11 +33,11 @@ def _own(value: Any) -> dict[str, Any]:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[str]:
-    """One line per key; what is not known is left out."""
+    """One line per key; what is not known is left out, but for the one list that may be empty."""
     return [
         f"{key if key.isidentifier() else toml_text(key)} = {_value(value)}"
         for key, value in values.items()
-        if value is not None and value != ()
+        if value is not None and (value != () or key == "device_tree_models")
     ]
 
 

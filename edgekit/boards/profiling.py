@@ -42,10 +42,14 @@ def profile_on(
 
     Raises:
         BoardError: the board cannot be reached, its agent cannot be started or gives no records.
+        BoardProfileError: the profile that the settings name cannot be read.
     """
     stop_here = Stop() if stop is None else stop
     try:
         settings = with_own_profile(board, settings or ProfileSettings())
+        if settings.profile is not None:
+            # The agent would speak of its own copy of the file.
+            load_profile(settings.profile)
         shipment = pack(job or uuid4().hex, files, settings, board.keep_s)
         records = Errand(board, shipment, progress, stop_here).run(resumed=resumed)
         return [

@@ -96,7 +96,9 @@ def _read(file: Path) -> list[Record]:
             for entry in entries
             if not (isinstance(entry, dict) and "npu" in entry)
         ]
-    except (OSError, ValueError, RecordError) as error:
+    except OSError as error:
+        raise CalibrationError(f"{file} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecordError) as error:
         raise CalibrationError(
             f"{file} holds no records ({error}); give what edgekit profile --json prints, and name "
             "the models before --from."

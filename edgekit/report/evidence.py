@@ -114,7 +114,7 @@ def _machine(record: Mapping[str, Any]) -> str:
     memory = machine.get("memory_bytes")
     parts = [
         machine.get("model"),
-        machine.get("emulator") and f"emulated by {machine['emulator']}",
+        machine.get("emulator"),
         machine.get("board") and f"profile {machine['board']}",
         machine.get("architecture"),
         machine.get("cores") and f"{machine['cores']} cores",

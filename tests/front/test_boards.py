@@ -265,3 +265,35 @@ def test_another_environments_runtime_is_a_board_of_its_own(compared: Any) -> No
     assert [record["error"] for record in records] == [None] * len(files)
     assert {record["runtime"]["name"] for record in records} == {"tflite-runtime"}
     assert {record["golden"]["status"] for record in records} == {"passed"}
+
+
+def test_a_connection_lost_after_the_records_came_costs_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "agent"
+    script.write_text(f"""#!{sys.executable}
+import os, subprocess, sys, threading
+
+pipe, came = subprocess.PIPE, threading.Event()
+agent = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=pipe, stdout=pipe)
+
+def tell():
+    for line in agent.stdout:
+        if b'"type": "result"' in line:
+            came.set()
+        sys.stdout.buffer.write(line)
+        sys.stdout.flush()
+
+threading.Thread(target=tell, daemon=True).start()
+for line in sys.stdin.buffer:
+    if came.is_set() and b'"forget"' in line:
+        agent.kill()
+        os._exit(0)
+    agent.stdin.write(line)
+    agent.stdin.flush()
+agent.stdin.close()
+agent.wait()
+""")
+    script.chmod(0o755)
+    steps: list[Step] = []
+    (record,) = profile_on(LocalBoard(script), [MODELS / "conv_int8.tflite"], QUICK, steps.append)
+    assert record["status"] == "ok"
+    assert not [step for step in steps if step.task == "reconnect"]

@@ -189,7 +189,10 @@ def test_what_cannot_be_calibrated_is_one_sentence(
         (["local"], "nothing to calibrate with: name .tflite files"),
         (["local", "no.tflite", *own], "no.tflite cannot be read (No such file"),
         (["local", one, "--from", str(change(records, emulate)), *own], "is emulated (qemu-system"),
-        (["local", "--from", "no/such.json"], "no/such.json holds no records"),
+        (
+            ["local", "--from", "no/such.json"],
+            "no/such.json cannot be read (No such file or directory).",
+        ),
         (["local", "--from", str(tmp_path / "no.json")], "no.json holds no records"),
         (["local", "--from", str(tmp_path / "none.json")], "none.json: no record of a board"),
         (["local", "--from", str(records), one], "holds no records"),

@@ -31,6 +31,7 @@ def test_a_sustained_run_on_cores_of_its_own(capsys: Capture) -> None:
         (["--meter", "csv:/nowhere.csv"], "meter csv: /nowhere.csv cannot be read"),
         (["--affinity", "two"], "affinity: must be numbers of cores"),
         (["--affinity", "4000"], "there is no core 4000 for the agent here"),
+        (["--profile", "no/such.toml"], "the profile no/such.toml cannot be read: No such file"),
         (["--duration", "0"], "duration_s: must be a finite number of at least 1"),
     ],
 )

@@ -1,7 +1,9 @@
 """Boards that QEMU emulates: real packages, a real kernel, real boots; one image for all."""
 
+import fcntl
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -22,8 +24,8 @@ import pytest
 from edgekit.boards import ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.connection import Connection
 from edgekit.boards.emulating import emulate_on
-from edgekit.boards.qemu import QemuBoard, cpio, host, machines, standing
-from edgekit.boards.qemu.cache import cache_folder
+from edgekit.boards.qemu import QemuBoard, cpio, host, image, machines, standing
+from edgekit.boards.qemu.cache import cache_folder, layer
 from edgekit.boards.qemu.delegate import delegate_key
 from edgekit.boards.qemu.emulator import version
 from edgekit.boards.qemu.image import build_image
@@ -161,10 +163,49 @@ def test_missing_programs_are_named_with_what_installs_them(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert main(["boards", "up", PI4]) == 2
-    assert "sudo apt-get install qemu-system-arm" in capsys.readouterr().err
-    (tmp_path / host.QEMU).symlink_to("/bin/true")
+    said = capsys.readouterr().err
+    assert f"need {host.QEMU} and apt-get and dpkg-deb, which this machine lacks: " in said
+    assert "use a Debian machine or container" in said
+    for name in ("apt-get", "dpkg-deb"):
+        (tmp_path / name).symlink_to("/bin/true")
     assert main(["boards", "up", PI4]) == 2
-    assert "need apt-get and dpkg-deb, which this machine lacks" in capsys.readouterr().err
+    assert "sudo apt-get install qemu-system-arm" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_layer_whose_removal_was_interrupted_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(folder: Path) -> None:
+        (folder / "kernel").touch()
+        (folder / "disk").touch()
+
+    def be_killed(folder: Path) -> None:
+        (folder / "kernel").unlink()
+        raise KeyboardInterrupt
+
+    for key in ("one", "two"):
+        layer(tmp_path, key, make)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", be_killed)
+        with pytest.raises(KeyboardInterrupt):
+            layer(tmp_path, "three", make)
+    found = layer(tmp_path, "one", make)
+    assert {file.name for file in found.iterdir()} == {"kernel", "disk"}
+
+
+def test_a_cross_compiler_that_fails_costs_the_delegate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "c++" if platform.machine() == "aarch64" else "aarch64-linux-gnu-g++"
+    (tmp_path / name).write_text("#!/bin/sh\necho no such header >&2\nexit 1\n")
+    (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    told: list[Step] = []
+    assert image._delegate(tmp_path / "delegates", told.append) is None
+    assert "without the NEPU delegate: no such header" in told[-1].detail
+    assert not list((tmp_path / "delegates").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -201,6 +242,31 @@ def test_a_cache_folder_in_the_way_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(DiskError, match="name another folder in XDG_CACHE_HOME"):
         build_image(silent)
+
+
+def test_who_only_looks_whether_a_board_is_up_does_not_keep_it_from_booting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, tries = cache_folder() / "up" / "pi4", []
+    folder.mkdir(parents=True)
+    look = (folder / "lock").open("w")
+    fcntl.flock(look, fcntl.LOCK_SH)
+
+    def pause(seconds: float) -> None:
+        tries.append(seconds)
+        look.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    # No QEMU is needed to see that it is come to.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nothing = image.Image(tmp_path, tmp_path, tmp_path)
+    with pytest.raises(BoardError, match="which this machine lacks"):
+        standing.boot(machines()["pi4"], nothing)
+    assert len(tries) == 1
+    with (tmp_path / "held").open("w") as held, (tmp_path / "held").open() as other:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not standing._hold(other.fileno())
 
 
 def test_an_archive_holds_folders_before_what_is_in_them() -> None:

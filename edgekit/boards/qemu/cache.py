@@ -93,8 +93,10 @@ def layer(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     os.utime(whole)
     others = [path for path in folder.iterdir() if path.is_dir() and path != partial]
     for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-        # An emulator that runs on it holds its files open.
-        shutil.rmtree(old)
+        # An emulator that runs on it holds its files open. Killed in between, half of it would be
+        # taken for whole under its own name.
+        old.rename(partial)
+        shutil.rmtree(partial)
     return whole
 
 

@@ -32,6 +32,7 @@ _LOCK, _CLIENT, _PID, _AGENT, _CONSOLE, _IMAGE = (
     "image",
 )
 _PATIENCE_S = 10.0
+_LOOKS = 10
 
 
 class BusyError(BoardError):
@@ -71,10 +72,8 @@ def boot(machine: Machine, image: Image) -> None:
             path.chmod(0o700)
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BoardError(f"{machine} is being booted or up already.") from error
+            if not _hold(lock):
+                raise BoardError(f"{machine} is being booted or up already.")
             for name in (_AGENT, _PID):
                 (folder / name).unlink(missing_ok=True)
             (folder / _IMAGE).write_text(str(image.archive), encoding="utf-8")
@@ -176,6 +175,17 @@ def _remove(folder: Path) -> None:
 
 def _home() -> Path:
     return cache_folder() / "up"
+
+
+def _hold(lock: int) -> bool:
+    """Whether the lock is ours now: who only looks whether a board is up has it for a moment."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False
 
 
 def _is_held(lock: Path) -> bool:
