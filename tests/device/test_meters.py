@@ -55,6 +55,8 @@ def put_vcgencmd(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
 def test_hwmon_finds_the_sensor_by_its_name_among_others() -> None:
     meter = opened("hwmon", SYSFS / "pi4-ina219")
     assert (meter.name, meter.counts) == ("hwmon ina219 at 1-0040", False)
+    # All watts go by it, and Linux does not know it by itself.
+    assert meter.scope.endswith("wired into, by a shunt of 100 mOhm")
     assert values(meter) == [pytest.approx(3.12)]
 
 
@@ -68,6 +70,7 @@ def test_a_sensor_without_power_gives_volts_times_amperes(tree: Any) -> None:
 def test_iio_scales_its_raw_values() -> None:
     meter = opened("iio", SYSFS / "iio-ina226")
     assert meter.name == "iio ina226 at 1-0041"
+    assert meter.scope.endswith("by a shunt of 10 mOhm")
     # 125 x 25 mW
     assert values(meter) == [pytest.approx(3.125)]
 
