@@ -185,6 +185,19 @@ def test_pmic_on_another_pi_or_machine_is_said(
         choose_meter("pmic", tmp_path)
 
 
+def test_a_pi_5_that_may_not_be_asked_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_vcgencmd(tmp_path, monkeypatch, "echo 'VCHI initialization failed'")
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "compatible").write_bytes(b"raspberrypi,4-model-b\0brcm,bcm2711\0")
+    assert choose_meter("auto", tmp_path).note is None
+    (tree / "compatible").write_bytes(b"raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert "only members of the group video" in str(choose_meter("auto", tmp_path).note)
+    assert "only members of the group video" in meters_here(tmp_path)[0]
+
+
 def test_auto_takes_the_first_that_can_be_read(
     tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

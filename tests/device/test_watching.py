@@ -114,6 +114,17 @@ def test_what_happened_before_a_model_began_is_not_its_own(pi: Path) -> None:
     assert watch.begin(0.0).moment.throttled == ("frequency capped",)
 
 
+def test_flags_that_are_told_again_count_again(pi: Path) -> None:
+    watch = Watch(pi)
+    (pi / FIRMWARE).write_text("busy\n")
+    assert watch.begin(0.0).moment.throttled is None
+    (pi / FIRMWARE).write_text("10002\n")
+    # Since when there has been under-voltage, nobody knows.
+    assert watch.glance(0.0).moment.throttled == ("frequency capped",)
+    (pi / FIRMWARE).write_text("30000\n")
+    assert watch.glance(0.0).moment.throttled == ("frequency capped",)
+
+
 def test_a_pi_5_calls_its_firmware_otherwise(pi: Path) -> None:
     soc = pi / "sys/devices/platform/soc"
     (soc / "soc:firmware").rename(soc / "soc@107c000000:firmware")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from edgekit_device.errors import MeterError
 from edgekit_device.meters.meter import Polled
@@ -39,6 +40,14 @@ def rails_w(printed: str) -> dict[str, float]:
     if not watts:
         raise ValueError(f"no rail with volts and amperes in {printed[:80]!r}")
     return watts
+
+
+def has_pmic(root: Path) -> bool:
+    """Say whether the device tree names a Pi 5's chip; `root` is where `/proc` is found."""
+    try:
+        return b"brcm,bcm2712" in (root / "proc/device-tree/compatible").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def pmic_meter() -> Polled:
