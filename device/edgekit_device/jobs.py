@@ -125,6 +125,12 @@ class Jobs:
             time.sleep(0.02)
         shutil.rmtree(folder, ignore_errors=True)
 
+    def drop(self, job: str) -> None:
+        """Remove a job that has died without an end, so that it is unknown in every way."""
+        folder = self._folder / _checked(job)
+        if _holder(folder) is None and not (folder / END).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove what killed agents left behind, and ends that nobody fetches."""
         ends = []
