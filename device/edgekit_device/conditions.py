@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal
 
 
@@ -28,13 +27,3 @@ class Conditions:
     throttled: Literal["no", "yes", "unknown"]
     reason: str | None
     moments: tuple[Moment, ...]
-
-    @property
-    def clock_hz(self) -> float | None:
-        """The median clock of the moments after the runs began; None: not known."""
-        clocks_hz = [
-            moment.clock_hz
-            for moment in self.moments
-            if moment.t_s > 0 and moment.clock_hz is not None
-        ]
-        return median(clocks_hz) if clocks_hz else None

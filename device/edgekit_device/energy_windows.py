@@ -40,7 +40,7 @@ three quarters of it away from either end. Above the second it is refused: a boa
 draws some percent more, so something else began or ended meanwhile."""
 
 LEAST_GOOD = 3
-"""Windows that have to be left: the median of a majority of the five."""
+"""Windows that have to be left: a majority of the five, and of more windows a majority of those."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ def metered_energies(log: MeterLog, stretches: Sequence[Stretch]) -> Energies:
     idles = [_idle_w(log, stretch) for stretch in (log.idle_before, log.idle_after)]
     flags = [*bad, *flags, *_idle_doubts(idles)]
     rate_hz, jitter_s = _rate(log.trace, stretches)
-    if len(good) < LEAST_GOOD:
-        needed = f"{LEAST_GOOD} good windows of {WINDOWS} are needed for the energy"
+    least_good = max(LEAST_GOOD, len(stretches) // 2 + 1)
+    if len(good) < least_good:
+        needed = f"at least {least_good} are needed for the energy"
         few = f"{len(good)} of {len(stretches)} energy windows of {log.meter} are good"
         way_out = "--meter model estimates it instead"
         why = "; ".join([f"{few}, {needed}", *bad, *log.remarks, way_out])

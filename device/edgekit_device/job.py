@@ -25,7 +25,7 @@ from edgekit_device.errors import (
     RuntimeMissingError,
 )
 from edgekit_device.jobs import CANCELLED, END, REQUEST, model_paths
-from edgekit_device.lifeline import die_with_parent
+from edgekit_device.lifeline import die_alone, die_with_parent
 from edgekit_device.messages import Done, Emulate, Error, Job, Profile, line, read_request
 from edgekit_device.profile import profile_models
 from edgekit_device.progress import Event
@@ -50,6 +50,9 @@ def main(folder: Path, agent: int) -> int:
     request = read_request((folder / REQUEST).read_bytes())
     if not isinstance(request, Profile | Emulate):
         raise RuntimeError(f"{type(request).__name__} is no job")
+    if isinstance(request, Emulate):
+        # No worker stands between this process and the model.
+        die_alone()
     try:
         with _machine_alone(folder.parents[1]):
             end = line(Done(request.job, _carry_out(folder, request)))

@@ -125,6 +125,12 @@ class Jobs:
             time.sleep(0.02)
         shutil.rmtree(folder, ignore_errors=True)
 
+    def drop(self, job: str) -> None:
+        """Remove a job that has died without an end, so that it is unknown in every way."""
+        folder = self._folder / _checked(job)
+        if _holder(folder) is None and not (folder / END).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove what killed agents left behind, and ends that nobody fetches."""
         ends = []
@@ -165,11 +171,14 @@ def _furnish(folder: Path, request: Job, depot: Depot) -> Job:
         _place(folder / "board", [request.board_profile], depot)
         board = str(folder / "board" / request.board_profile.name)
         return replace(request, settings=replace(request.settings, profile=board))
+    if (table_file(request.arithmetic.multiplier) is None) is not (request.table is None):
+        rule = "is needed" if request.table is None else "belongs to a multiplier table(FILE) alone"
+        raise RequestError(
+            "bad-request",
+            f"emulate.table: the file of the multiplier's table {rule}. Received with the "
+            f"multiplier {request.arithmetic.multiplier!r}",
+        )
     if request.table is None:
-        if table_file(request.arithmetic.multiplier) is not None:
-            raise RequestError(
-                "bad-request", "emulate.table: the file of the multiplier's table is needed"
-            )
         return request
     _place(folder / "npu", [request.table], depot)
     multiplier = f"table({folder / 'npu' / request.table.name})"

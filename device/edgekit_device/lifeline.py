@@ -1,11 +1,14 @@
-"""A child process that ends when its parent does, however that ends."""
+"""How a child process ends: when its parent does, however that ends, and without harm to it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,6 +28,16 @@ def die_with_parent(parent: int | None = None) -> None:
     # getppid above is seen by the end of what it should have sent, as nothing has been run yet.
     if os.getppid() != parent:
         sys.exit("the parent has ended")
+
+
+def die_alone() -> None:
+    """Let a model that breaks this process leave no core file, and take nobody's memory along.
+
+    Where memory runs out, the kernel is to end this process and not the agent.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from edgekit_device.agent import agent
+from edgekit_device.conditions import Conditions
 from edgekit_device.emulated import NO_TIME
 from edgekit_device.energy import energy_j, power_above_idle_w, power_w
 from edgekit_device.energy_windows import MeterLog, metered_energies
@@ -36,10 +37,8 @@ class Circumstances:
 def record(subject: Subject, around: Circumstances) -> Record:
     """Write down one model's run, or why it failed."""
     failure = subject.failure
-    around_it = conditions(subject.glances)
-    numbers = (
-        _numbers(subject, around, around_it.clock_hz) if failure is None else _no_numbers(failure)
-    )
+    numbers = _numbers(subject, around) if failure is None else _no_numbers(failure)
+    emulated = around.machine.emulator is not None
     return Record(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         agent=agent(),
@@ -54,12 +53,12 @@ def record(subject: Subject, around: Circumstances) -> Record:
         golden=subject.golden,
         settings=around.settings.plan,
         idle=around.idle,
-        conditions=around_it,
+        conditions=Conditions("unknown", NO_TIME, ()) if emulated else conditions(subject.glances),
         **numbers,
     )
 
 
-def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) -> dict[str, Any]:
+def _numbers(subject: Subject, around: Circumstances) -> dict[str, Any]:
     if around.machine.emulator is not None:
         return _emulated_numbers(subject, around)
     shares = subject.shares
@@ -80,7 +79,7 @@ def _numbers(subject: Subject, around: Circumstances, clock_hz: float | None) ->
         "machine_cpu_utilisation": machine_utilisation,
         "peak_rss_bytes": Number.measured(max(share.peak_rss_bytes for share in shares)),
         "baseline_rss_bytes": Number.measured(subject.baseline_rss_bytes),
-        **_energies(subject, around, machine_utilisation, own_utilisation, latency.p50, clock_hz),
+        **_energies(subject, around, machine_utilisation, own_utilisation, latency.p50),
         "instructions": Number.unavailable("they are counted on an emulated board (qemu:pi4)"),
         "samples": tuple(subject.samples),
         "round_medians_ms": tuple(median_ms(tally) for tally in rounds),
@@ -125,7 +124,6 @@ def _energies(
     machine: Number,
     own: Number,
     p50_ms: Number,
-    clock_hz: float | None,
 ) -> dict[str, Any]:
     if around.log is not None:
         return vars(metered_energies(around.log, subject.stretches()))
@@ -134,14 +132,14 @@ def _energies(
         reasons = (board.reason or "there is no board profile", around.no_meter)
         unavailable = Number.unavailable("; ".join(filter(None, reasons)))
         return {"energy_j": unavailable, "energy_above_idle_j": unavailable, "metered": None}
-    powers = board.profile.power
+    powers, clock_hz = board.profile.power, subject.clock_hz()
     energies = {
         "energy_j": energy_j(powers, power_w, machine, p50_ms, clock_hz),
         "energy_above_idle_j": energy_j(powers, power_above_idle_w, own, p50_ms, clock_hz),
     }
-    if board.note is not None:
+    for note in filter(None, (board.note, around.no_meter)):
         energies = {
-            name: replace(number, reason=f"{number.reason}; {board.note}")
+            name: replace(number, reason=f"{number.reason}; {note}")
             for name, number in energies.items()
         }
     return {**energies, "metered": None}

@@ -248,6 +248,7 @@ class Server:
             return self._jobs.end(job)
         except (RequestError, OSError):
             words = self._jobs.last_words(job)
+            self._jobs.drop(job)
         if code in (0, CANCELLED, -signal.SIGTERM):
             return line(Error("cancelled", "the job was cancelled", job, ended=True))
         manner = f"by signal {-code}" if code < 0 else f"with exit code {code}"

@@ -22,6 +22,9 @@ T = TypeVar("T")
 _LAST_WORDS = 500
 _PIECE = 1 << 16
 
+# The kernel counts a wait in milliseconds, in 31 bits: 24 days.
+_LONGEST_WAIT_S = 86400.0
+
 
 class Session:
     """A worker, from its start to its end; use it as a context manager."""
@@ -114,8 +117,10 @@ class Session:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while True:
                 remaining_s = deadline_s - time.monotonic()
-                if remaining_s <= 0 or not selector.select(remaining_s):
+                if remaining_s <= 0:
                     raise TimeoutError
+                if not selector.select(min(remaining_s, _LONGEST_WAIT_S)):
+                    continue
                 piece = os.read(self._process.stdout.fileno(), _PIECE)
                 if not piece:
                     raise EOFError

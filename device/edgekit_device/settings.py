@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields, replace
 from edgekit_device.errors import UsageError
 from edgekit_device.meters.named import parse_meter
 
+# Beyond them, a wait is longer than the system's clocks count, and a share of it no float.
+_MOST_SECONDS, _MOST_TIMES = 10**7, 10**12
+
 RUNTIME_CHOICES = ("auto", "litert", "tflite-runtime")
 
 
@@ -99,6 +102,11 @@ def check_runtime(name: str) -> None:
 def _check(name: str, value: object, least: int, *, whole: bool) -> None:
     kinds = int if whole else (int, float)
     right_type = isinstance(value, kinds) and not isinstance(value, bool)
-    if not right_type or not math.isfinite(value) or value < least:  # type: ignore[arg-type,operator]
+    # A whole number may be too large to ask whether it is finite.
+    finite = right_type and (whole or math.isfinite(value))  # type: ignore[arg-type]
+    if not finite or value < least:  # type: ignore[operator]
         what = "a whole number" if whole else "a finite number"
         raise UsageError(f"{name}: must be {what} of at least {least}. Received: {value!r}")
+    most = _MOST_TIMES if whole else _MOST_SECONDS
+    if value > most:  # type: ignore[operator]
+        raise UsageError(f"{name}: must be at most {most:,}. Received: {value!r}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 from edgekit_device.energy_windows import WINDOWS, Stretch
@@ -96,6 +97,19 @@ class Subject:
     def stretches(self) -> list[Stretch]:
         """Give when the model ran, and what the board did meanwhile."""
         return [_stretch(share, self.glances) for share in self.shares]
+
+    def clock_hz(self) -> float | None:
+        """Give the median clock while the model ran; None: the machine does not tell.
+
+        Shares that are too short to be looked into have the clock of the look right after them; at
+        the look before, a core may still be asleep.
+        """
+        spans = [(share.begin_s, share.begin_s + share.wall_ns / 1e9) for share in self.shares]
+        told = [(one.cpu[0], hz) for one in self.glances if (hz := one.moment.clock_hz) is not None]
+        inside = [hz for t_s, hz in told for begin_s, end_s in spans if begin_s <= t_s <= end_s]
+        after = [next((hz for t_s, hz in told if t_s > end_s), None) for _, end_s in spans]
+        clocks_hz = inside or [hz for hz in after if hz is not None]
+        return median(clocks_hz) if clocks_hz else None
 
     @property
     def worker_pid(self) -> int | None:

@@ -48,6 +48,7 @@ def read_flags(root: Path) -> int | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PATIENCE_S,
             check=False,
         )

@@ -45,11 +45,12 @@ class Watch:
         self._clocks = self._clocks or sorted((root / _CPU).glob("cpu*/cpufreq/scaling_cur_freq"))
         self._counts = sorted((root / _CPU).glob("cpu*/thermal_throttle/core_throttle_count"))
         self._flags = read_flags(root)
+        self._has_flags = self._flags is not None
         self._counted = _sum(self._counts)
 
     def begin(self, zero_s: float) -> Glance:
         """Look once, without what happened before this moment."""
-        self._flags = None if self._flags is None else read_flags(self._root)
+        self._flags = self._read_flags()
         self._counted = _sum(self._counts)
         return self.glance(zero_s)
 
@@ -63,6 +64,10 @@ class Watch:
             throttled=self._throttled(),
         )
         return Glance(cpu_clock(), moment)
+
+    def _read_flags(self) -> int | None:
+        # A machine that has never told any is not asked again: a hanging vcgencmd takes its time.
+        return read_flags(self._root) if self._has_flags else None
 
     def _clock_hz(self) -> float | None:
         found = [hz for file in self._clocks if (hz := _scaled(file, 1e3)) is not None]
@@ -83,10 +88,11 @@ class Watch:
 
     def _throttled(self) -> tuple[str, ...] | None:
         found: set[str] = set()
-        before, now = self._flags, None if self._flags is None else read_flags(self._root)
-        if before is not None and now is not None:
+        before, now = self._flags, self._read_flags()
+        if now is not None:
             # A flag of "since the start" that is new was raised since the last look.
-            found |= {*held_now(now), *(set(held_since_start(now)) - set(held_since_start(before)))}
+            old = held_since_start(now if before is None else before)
+            found |= {*held_now(now), *(set(held_since_start(now)) - set(old))}
             self._flags = now
         counted = _sum(self._counts)
         if counted is not None and self._counted is not None and counted > self._counted:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,7 +23,7 @@ from typing import Any, TextIO
 from edgekit_device.affinity import keep_on
 from edgekit_device.codec import encode
 from edgekit_device.errors import ModelError
-from edgekit_device.lifeline import die_with_parent
+from edgekit_device.lifeline import die_alone, die_with_parent
 from edgekit_device.memory import peak_rss_bytes, rss_bytes
 from edgekit_device.protocol import Compared, Imported, Loaded, Ready, Share, Shares, WarmedUp
 from edgekit_device.runtime import import_interpreter
@@ -242,23 +241,13 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
-def _die_alone() -> None:
-    """Let a model that breaks this process leave no core file, and take nobody's memory along.
-
-    Where memory runs out, the kernel is to end this process and not the agent.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
 def main() -> None:
     """Keep the protocol's channels for ourselves, then serve.
 
     The runtimes print to file descriptor 1 from C++: it must not be the protocol's.
     """
     die_with_parent()
-    _die_alone()
+    die_alone()
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     nowhere = os.open(os.devnull, os.O_RDONLY)

@@ -67,7 +67,7 @@ def profile_mutations(home: Path, contents: Iterable[bytes], at_once: int) -> Co
                 file.write_bytes(content)
                 models.append(agent.put_model(file))
             agent.profile("job", *models, settings=settings)
-            records = agent.until("result")["records"]
+            records = agent.until("result", "error")["records"]
             assert len(records) == len(batch)
             for record in records:
                 failed = record["error"]

@@ -89,6 +89,9 @@ def test_its_clock_is_never_given_as_time(record: Record) -> None:
         assert "counts instructions" in str(number.reason)
     assert record.warmup_ms == record.round_medians_ms == record.samples == ()
     assert record.instructions.how == "emulated"
+    # What was looked at meanwhile has times of that clock, too.
+    assert record.conditions.moments == ()
+    assert "counts instructions" in str(record.conditions.reason)
     assert record.peak_rss_bytes.how == record.cpu_utilisation.how == "emulated"
     assert Record.from_json(record.to_json()) == record
 

@@ -160,6 +160,17 @@ def test_a_gap_costs_its_window_and_two_bad_windows_are_flags() -> None:
     assert second.startswith("window 4 of 5 is left out: the meter gave 0 readings")
 
 
+def test_the_median_is_that_of_most_windows() -> None:
+    windows = [Stretch(20.0 + 13 * i, 11.0, 110) for i in range(6)]
+    trace = Trace.of(
+        [r for one in (BEFORE, *windows[:3], AFTER) for r in readings(one, 6.0)], counts=False
+    )
+    log = MeterLog("m", "s", trace, (), BEFORE, Stretch(200.0, 10.0))
+    assert metered_energies(log, windows[:5]).energy_j.value == pytest.approx(0.6)
+    said = str(metered_energies(log, windows).energy_j.reason)
+    assert "3 of 6 energy windows of m are good, at least 4 are needed" in said
+
+
 def drifting(by: float) -> Any:
     """6 W on average; the means of the first and last third are apart by this share of them."""
     return lambda share: 6.0 * (1 + by * 1.5 * (share - 0.5))

@@ -35,7 +35,8 @@ def test_a_file_of_an_external_meter_gives_known_joules(model: Copy, tmp_path: P
         (record,) = profile_models([model()], settings, progress=follow)
     check_known_joules(record)
     assert record.metered is not None
-    assert record.metered.sample_rate_hz == pytest.approx(9, abs=3)
+    # Ten a second are written at most, and two are needed for a window.
+    assert 2 <= record.metered.sample_rate_hz <= 11
     # The plan was made longer, and that was said.
     assert (record.settings.rounds, record.settings.seconds) == (5, 50.0)
     assert record.idle.seconds == 10.0

@@ -55,6 +55,8 @@ def put_vcgencmd(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
 def test_hwmon_finds_the_sensor_by_its_name_among_others() -> None:
     meter = opened("hwmon", SYSFS / "pi4-ina219")
     assert (meter.name, meter.counts) == ("hwmon ina219 at 1-0040", False)
+    # All watts go by it, and Linux does not know it by itself.
+    assert meter.scope.endswith("wired into, by a shunt of 100 mOhm")
     assert values(meter) == [pytest.approx(3.12)]
 
 
@@ -68,6 +70,7 @@ def test_a_sensor_without_power_gives_volts_times_amperes(tree: Any) -> None:
 def test_iio_scales_its_raw_values() -> None:
     meter = opened("iio", SYSFS / "iio-ina226")
     assert meter.name == "iio ina226 at 1-0041"
+    assert meter.scope.endswith("by a shunt of 10 mOhm")
     # 125 x 25 mW
     assert values(meter) == [pytest.approx(3.125)]
 
@@ -180,6 +183,19 @@ def test_pmic_on_another_pi_or_machine_is_said(
     put_vcgencmd(tmp_path, monkeypatch, "echo \"error=1 error_msg='Command not registered'\"")
     with pytest.raises(MeterError, match=r"Command not registered.*Only a Pi 5"):
         choose_meter("pmic", tmp_path)
+
+
+def test_a_pi_5_that_may_not_be_asked_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_vcgencmd(tmp_path, monkeypatch, "echo 'VCHI initialization failed'")
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "compatible").write_bytes(b"raspberrypi,4-model-b\0brcm,bcm2711\0")
+    assert choose_meter("auto", tmp_path).note is None
+    (tree / "compatible").write_bytes(b"raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert "only members of the group video" in str(choose_meter("auto", tmp_path).note)
+    assert "only members of the group video" in meters_here(tmp_path)[0]
 
 
 def test_auto_takes_the_first_that_can_be_read(

@@ -60,6 +60,9 @@ def csv(tmp_path: Path) -> Iterator[Any]:
         ("timestamp;voltage [V];current [mA]", "{t};5,0;900", 4.5),
         ("Power (mW)\tepoch", "4500\t{t}", 4.5),
         ("t_ms,a,v", "{ms},0.9,5", 4.5),
+        ("Timestamp(ms),current (uA),V", "{ms},900000,5", 4.5),
+        ("timestamp_us,power (\u00b5W)", "{us},4500000", 4.5),
+        ("t,power factor,apparent power (VA),power (W, of 100 ms)", "{t},0.6,7.5,4.5", 4.5),
         ("date,power", "{iso},4.5", 4.5),
         ("date,power", "{zulu},4.5", 4.5),
         ("1700000000.0,3.0", "{t},4.5", 4.5),
@@ -71,7 +74,13 @@ def test_rows_are_watts_at_this_machines_time(csv: Any, first: str, row: str, wa
     now = time.time()
     here, utc = datetime.fromtimestamp(now), datetime.fromtimestamp(now, timezone.utc)
     zulu = utc.isoformat().replace("+00:00", "Z")
-    cells = {"t": f"{now:.6f}", "ms": f"{now * 1e3:.3f}", "iso": here.isoformat(), "zulu": zulu}
+    cells = {
+        "t": f"{now:.6f}",
+        "ms": f"{now * 1e3:.3f}",
+        "us": f"{now * 1e6:.0f}",
+        "iso": here.isoformat(),
+        "zulu": zulu,
+    }
     add(row.format(**cells))
     (reading,) = until(meter, 1)
     assert reading.value == pytest.approx(watts)
@@ -181,6 +190,17 @@ def test_a_file_that_does_not_grow_is_an_error_before_the_run(csv: Any) -> None:
         ("U=5.00V I=900mA", 4.5),
         ("5V 900mA 4.4W", 4.4),
         ("P: 4.5 W", 4.5),
+        ("U: 5.00 I: 0.90", 4.5),
+        ("0.0045 kW", 4.5),
+        ("900000 uA 5 V", 4.5),
+        ("4500000 \u00b5W", 4.5),
+        ("T=25.3 C P=4.5 watts", 4.5),
+        # Degrees, volt-amperes and percents are no watts.
+        ("25.3 °C", None),
+        ("T=25.3 C, 60 %", None),
+        ("12 VA", None),
+        ("3,1 W", None),
+        ("U 5.0 I 0.9", None),
         ("hello", None),
         ("", None),
         ("1 2 3", None),

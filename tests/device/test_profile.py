@@ -159,6 +159,22 @@ def test_energy_is_that_of_the_profile(
     assert record.energy_above_idle_j.value == pytest.approx((4 + 6) / 2 * own * seconds)
 
 
+def test_an_estimate_says_which_meter_here_was_not_used(
+    model: Copy, quick: Quick, tmp_path: Path, board_text: str
+) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text(board_text)
+    for sensor in ("hwmon0", "hwmon1"):
+        folder = tmp_path / "sys/class/hwmon" / sensor
+        folder.mkdir(parents=True)
+        (folder / "name").write_text("ina219\n")
+        (folder / "power1_input").write_text("3000000\n")
+    settings = quick(seconds=0.5, profile=str(file), meter="auto")
+    (record,) = profile_models([model()], settings, root=tmp_path)
+    assert record.energy_j.how == "estimated"
+    assert "meter hwmon: there are several sensors" in str(record.energy_j.reason)
+
+
 def test_energy_of_a_run_too_short_to_tell_is_unavailable(
     model: Copy, quick: Quick, tmp_path: Path, board_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

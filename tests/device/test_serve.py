@@ -236,7 +236,9 @@ def test_one_job_at_a_time_and_each_name_once(agent: AgentClient, model: Copy) -
     assert agent.until("result")["records"][0]["status"] == "ok"
 
 
-def test_a_job_is_cancelled_before_it_has_begun(agent: AgentClient, model: Copy) -> None:
+def test_a_job_is_cancelled_before_it_has_begun(
+    agent: AgentClient, model: Copy, store: Path
+) -> None:
     wanted = agent.put_model(model("conv_int8"))
     for index in range(5):
         assert agent.profile(f"job{index}", wanted, settings=LONG)["type"] == "running"
@@ -245,6 +247,10 @@ def test_a_job_is_cancelled_before_it_has_begun(agent: AgentClient, model: Copy)
         assert {message["type"] for message in messages} == {"cancel", "error"}
         (end,) = (message for message in messages if message["type"] == "error")
         assert (end["kind"], end["ended"]) == ("cancelled", True)
+        # Its end is kept, or where it was too young to write one nothing at all.
+        kept = [path.name for path in store.glob(f"jobs/job{index}/*")]
+        assert not kept or "end.json" in kept
+        assert "0" not in kept
 
 
 def test_two_agents_take_turns_on_one_machine(store: Path, model: Copy) -> None:

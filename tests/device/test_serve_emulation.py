@@ -1,10 +1,12 @@
 """An agent that runs models with the NEPU delegate."""
 
+import fcntl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from agent_client import AgentClient
 
@@ -51,6 +53,10 @@ def test_a_multiplier_s_table_is_put_beside_the_model(
     assert (refused["kind"], refused["ended"]) == ("bad-request", False)
     assert "the file of the multiplier's table is needed" in refused["message"]
     values.tofile(table)
+    # The arithmetic that was asked for is not the table's.
+    refused = agent.emulate("job", file, arithmetic=Arithmetic(), table=agent.put(table))
+    assert (refused["kind"], refused["ended"]) == ("bad-request", False)
+    assert "alone. Received with the multiplier 'exact'" in refused["message"]
     agent.emulate("job", file, arithmetic=arithmetic, table=agent.put(table))
     end = agent.until("result", "error")
     assert end["type"] == "result", end
@@ -66,6 +72,20 @@ def test_a_board_without_the_delegate_says_so(
         end = agent.until("result", "error")
     assert (end["kind"], end["ended"]) == ("no-delegate", True)
     assert "delegate unavailable" in end["message"]
+
+
+def test_a_model_that_breaks_its_process_leaves_no_core_file(
+    agent: AgentClient, model: Copy, tmp_path: Path
+) -> None:
+    file = agent.put_model(model("conv_int8"))
+    with (tmp_path / "store/machine").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        agent.emulate("job", file, arithmetic=Arithmetic())
+        assert agent.receive()["event"]["event"] == "waiting"
+        (job,) = psutil.Process(agent.process.pid).children()
+        assert job.rlimit(psutil.RLIMIT_CORE)[0] == 0
+        assert Path(f"/proc/{job.pid}/oom_score_adj").read_text().strip() == "1000"
+    assert agent.until("result", "error")["type"] == "result"
 
 
 def test_what_cannot_be_asked_is_refused(agent: AgentClient, model: Copy) -> None:

@@ -15,6 +15,7 @@ from agent_client import SHORT, AgentClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit_device.arithmetic import Arithmetic
 from edgekit_device.errors import RequestError
 from edgekit_device.lines import read_lines
 from edgekit_device.messages import MOST_LINE_BYTES, read_answer, read_request
@@ -30,6 +31,16 @@ VALID: list[dict[str, Any]] = [
         "models": [{"file": _FILE, "beside": []}],
         "board_profile": None,
         "settings": asdict(SHORT),
+        "keep_s": 0.0,
+    },
+    {
+        "type": "emulate",
+        "job": "job",
+        "models": [{"file": _FILE, "beside": []}],
+        "npu": "nepu-v1",
+        "arithmetic": asdict(Arithmetic()),
+        "table": None,
+        "runtime": "auto",
         "keep_s": 0.0,
     },
     {"type": "result", "job": "job"},

@@ -39,7 +39,8 @@ def test_a_worker_answers_in_order_and_ends_with_its_input(
 ) -> None:
     name = choose("auto", installed()).name
     with Session() as session:
-        imported = session.ask({"ask": "import", "runtime": name, "affinity": None}, Imported, 60)
+        # More patience than the kernel's longest wait, 24 days.
+        imported = session.ask({"ask": "import", "runtime": name, "affinity": None}, Imported, 1e12)
         assert imported.baseline_rss_bytes > 1e7
         path = str(model("two_by_two"))
         loaded = session.ask({"ask": "load", "model": path, "threads": 1}, Loaded, 60)

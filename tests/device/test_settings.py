@@ -28,6 +28,22 @@ def test_an_impossible_setting_is_named_with_its_value(name: str, value: Any) ->
         Settings(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "most"),
+    [
+        # Shares of these are no floats, and no clock of the system counts such seconds.
+        ("runs", 10**400, "1,000,000,000,000"),
+        ("warmup", 10**13, "1,000,000,000,000"),
+        ("idle_seconds", 1e300, "10,000,000"),
+        ("duration_s", 1e300, "10,000,000"),
+        ("sample_interval_s", 1e8, "10,000,000"),
+    ],
+)
+def test_a_setting_beyond_all_clocks_is_refused(name: str, value: Any, most: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: must be at most {most}. Received: "):
+        Settings(**{name: value})
+
+
 def test_rounds_share_the_runs_and_the_seconds() -> None:
     settings = Settings(runs=7, seconds=3.0, rounds=3)
     assert (settings.runs_per_round, settings.seconds_per_round) == (3, 1.0)

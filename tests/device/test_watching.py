@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from edgekit_device import Settings, profile_models
-from edgekit_device.conditions import Conditions
+from edgekit_device.conditions import Conditions, Moment
 from edgekit_device.progress import Event
+from edgekit_device.protocol import Share
+from edgekit_device.runtime import choose, installed
+from edgekit_device.subject import Subject
 from edgekit_device.summary import record_text
+from edgekit_device.tally import Tally
 from edgekit_device.throttling import flags, held_now, held_since_start
-from edgekit_device.watching import Watch, conditions, conditions_text
+from edgekit_device.watching import Glance, Watch, conditions, conditions_text
 
 SYSFS = Path(__file__).parent / "sysfs"
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -110,6 +114,17 @@ def test_what_happened_before_a_model_began_is_not_its_own(pi: Path) -> None:
     assert watch.begin(0.0).moment.throttled == ("frequency capped",)
 
 
+def test_flags_that_are_told_again_count_again(pi: Path) -> None:
+    watch = Watch(pi)
+    (pi / FIRMWARE).write_text("busy\n")
+    assert watch.begin(0.0).moment.throttled is None
+    (pi / FIRMWARE).write_text("10002\n")
+    # Since when there has been under-voltage, nobody knows.
+    assert watch.glance(0.0).moment.throttled == ("frequency capped",)
+    (pi / FIRMWARE).write_text("30000\n")
+    assert watch.glance(0.0).moment.throttled == ("frequency capped",)
+
+
 def test_a_pi_5_calls_its_firmware_otherwise(pi: Path) -> None:
     soc = pi / "sys/devices/platform/soc"
     (soc / "soc:firmware").rename(soc / "soc@107c000000:firmware")
@@ -157,6 +172,23 @@ def test_a_record_tells_of_throttling_in_the_run(
         assert [moment.t_s for moment in moments] == sorted(moment.t_s for moment in moments)
         assert "the clock was held down (under-voltage at 2 of 4 looks" in record_text(record)
         assert "48.7 °C, 1,500 MHz" in record_text(record)
+
+
+def test_the_clock_is_that_of_the_inferences(
+    model: Callable[..., Path], quick: Callable[..., Settings], pi: Path
+) -> None:
+    subject = Subject(model(), quick(), choose("auto", installed()), Watch(pi))
+    assert subject.clock_hz() is None
+
+    def look(t_s: float, clock_hz: float | None) -> Glance:
+        return Glance((t_s, 0.0, 0.0), Moment(t_s, None, clock_hz, None, None))
+
+    # Two shares of 0.5 s: before each the core sleeps, and none is looked into.
+    subject.shares = [Share(Tally((1,), (1,)), 1, 500_000_000, 1, begin_s) for begin_s in (10, 20)]
+    subject.glances = [look(9.9, 6e8), look(10.6, 1.5e9), look(19.9, 6e8), look(20.6, 1.8e9)]
+    assert subject.clock_hz() == 1.65e9
+    subject.glances += [look(20.1, 1.2e9), look(20.2, None)]
+    assert subject.clock_hz() == 1.2e9
 
 
 def test_looks_are_taken_during_a_long_share(

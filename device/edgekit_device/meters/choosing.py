@@ -10,7 +10,7 @@ from edgekit_device.errors import MeterError
 from edgekit_device.meters.csv_file import CsvFile
 from edgekit_device.meters.meter import Meter
 from edgekit_device.meters.named import MeterName, parse_meter
-from edgekit_device.meters.pmic import pmic_meter
+from edgekit_device.meters.pmic import has_pmic, pmic_meter
 from edgekit_device.meters.rapl import rapl_meter, rapl_packages
 from edgekit_device.meters.sensors import hwmon_sensors, iio_sensors, sensor_meter
 from edgekit_device.meters.serial_line import SerialLine
@@ -89,9 +89,10 @@ def _open(name: MeterName, root: Path) -> Meter:
 
 
 def _is_there(kind: str, root: Path) -> bool:
-    found: dict[str, Callable[[], list[object]]] = {
-        "hwmon": lambda: [*hwmon_sensors(root)],
-        "iio": lambda: [*iio_sensors(root)],
-        "rapl": lambda: [*rapl_packages(root)],
+    found: dict[str, Callable[[], object]] = {
+        "pmic": lambda: has_pmic(root),
+        "hwmon": lambda: hwmon_sensors(root),
+        "iio": lambda: iio_sensors(root),
+        "rapl": lambda: rapl_packages(root),
     }
-    return kind in found and bool(found[kind]())
+    return bool(found[kind]())

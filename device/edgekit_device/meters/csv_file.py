@@ -111,9 +111,9 @@ class CsvFile:
     def read(self) -> list[Reading]:
         """Look for new rows."""
         time.sleep(_POLL_S)
-        if os.fstat(self._file).st_size < os.lseek(self._file, 0, os.SEEK_CUR):
-            raise MeterError(f"{self.name} was cut or written anew while it was read")
         try:
+            if os.fstat(self._file).st_size < os.lseek(self._file, 0, os.SEEK_CUR):
+                raise MeterError(f"{self.name} was cut or written anew while it was read")
             *lines, self._rest = (self._rest + os.read(self._file, 1 << 20)).split(b"\n")
         except OSError as error:
             raise MeterError(f"{self.name} cannot be read any more: {error.strerror}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from edgekit_device.errors import MeterError
 from edgekit_device.meters.meter import Polled
@@ -41,6 +42,14 @@ def rails_w(printed: str) -> dict[str, float]:
     return watts
 
 
+def has_pmic(root: Path) -> bool:
+    """Say whether the device tree names a Pi 5's chip; `root` is where `/proc` is found."""
+    try:
+        return b"brcm,bcm2712" in (root / "proc/device-tree/compatible").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
 def pmic_meter() -> Polled:
     """Make a meter of the sum over the rails.
 
@@ -74,6 +83,7 @@ def _printed(command: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PATIENCE_S,
             check=False,
         )

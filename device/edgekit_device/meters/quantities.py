@@ -4,43 +4,82 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
-_QUANTITIES = {
-    "W": {"w", "mw", "watt", "watts", "power"},
-    "V": {"v", "mv", "volt", "volts", "voltage"},
-    "A": {"a", "ma", "amp", "amps", "ampere", "amperes", "current"},
+_NAMES = {
+    "W": {"w", "watt", "watts", "power"},
+    "V": {"v", "volt", "volts", "voltage"},
+    "A": {"a", "amp", "amps", "ampere", "amperes", "current"},
 }
-_THOUSANDTHS = {"mw", "mv", "ma", "ms"}
-_TIMES = {"time", "timestamp", "date", "datetime", "epoch", "t", "ts", "ms"}
+_TIMES = {"time", "timestamp", "date", "datetime", "epoch", "t", "ts", "ms", "us", "ns"}
+# Both signs for micro: the letter and the one of Latin-1.
+_PREFIXES = {"n": 1e-9, "u": 1e-6, "\u00b5": 1e-6, "\u03bc": 1e-6, "m": 1e-3, "k": 1e3}
 
-_VALUE = re.compile(r"(?<![\w.])([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(m?[WVA])?(?![\w.])")
+# Of power, but no watts of it: power factor, apparent and reactive power.
+_NO_WATTS = {"factor", "apparent", "reactive", "va", "var"}
+
+_WORD = re.compile(r"[a-z\u00b5\u03bc]+")
+
+# A number, and the word behind it: its unit, or the next number's label (U=5.00 I=0.90).
+_VALUE = re.compile(
+    r"(?<![\w.])([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)(?![\d.])(?:\s*([^\W\d_]+|[°%])(\s*[:=])?)?"
+)
+
+_COMMA = re.compile(r"\d,\d")
 
 
 def quantity(name: str) -> tuple[str, float] | None:
     """Say what a column's name stands for ("t", "W", "V" or "A") and what its unit is worth."""
-    words = set(re.split(r"[^a-z]+", name.lower()))
-    scale = 1e-3 if words & _THOUSANDTHS else 1.0
-    for symbol, known in _QUANTITIES.items():
-        if words & known:
-            return symbol, scale
-    return ("t", scale) if words & _TIMES else None
+    words = set(_WORD.findall(name.lower()))
+    if words & _NO_WATTS:
+        return None
+    for symbol, known in _NAMES.items():
+        scale = _prefix(words, symbol.lower())
+        if scale is not None or words & known:
+            return symbol, 1.0 if scale is None else scale
+    if not words & _TIMES:
+        return None
+    scale = _prefix(words, "s")
+    return "t", 1.0 if scale is None else scale
 
 
 def line_w(text: str) -> float | None:
     """Give the watts that a line tells: a number of watts, or volts and amperes; None: neither.
 
     Without units a single number are watts, two are volts and amperes, in this order. Numbers that
-    carry a unit go before those that carry none.
+    carry a unit go before those that carry none, which count beside no other unit (25 °C). A comma
+    in a number with a unit (3,1 W) may be a decimal one or not: such a line is neither.
     """
-    values = [(float(number), unit) for number, unit in _VALUE.findall(text)]
-    by_unit = {unit[-1]: value * (1e-3 if unit[0] == "m" else 1) for value, unit in values if unit}
-    if by_unit:
+    by_unit: dict[str, float] = {}
+    bare = []
+    foreign = False
+    for number, word, label in _VALUE.findall(text):
+        unit = None if label else _unit(word)
+        if unit is not None:
+            by_unit[unit[0]] = float(number) * unit[1]
+        elif label or not word:
+            bare.append(float(number))
+        else:
+            foreign = True
+    if by_unit and not _COMMA.search(text):
         return product_w(by_unit.get("W"), by_unit.get("V"), by_unit.get("A"))
-    numbers = [value for value, _ in values]
-    if len(numbers) == 1:
-        return product_w(numbers[0], None, None)
-    return product_w(None, *numbers) if len(numbers) == 2 else None
+    if by_unit or foreign:
+        return None
+    if len(bare) == 1:
+        return product_w(bare[0], None, None)
+    return product_w(None, *bare) if len(bare) == 2 else None
+
+
+def _unit(word: str) -> tuple[str, float] | None:
+    for symbol, known in _NAMES.items():
+        scale = _prefix({word}, symbol)
+        if scale is not None or word == symbol or word.lower() in known - {symbol.lower()}:
+            return symbol, 1.0 if scale is None else scale
+    return None
+
+
+def _prefix(words: set[str], unit: str) -> float | None:
+    """Give what a unit with a prefix is worth, if one of the words is one."""
+    return next((scale for sign, scale in _PREFIXES.items() if f"{sign}{unit}" in words), None)
 
 
 def product_w(watts: float | None, volts: float | None, amperes: float | None) -> float | None:
@@ -48,11 +87,6 @@ def product_w(watts: float | None, volts: float | None, amperes: float | None) -
     if watts is None and volts is not None and amperes is not None:
         watts = volts * amperes
     return watts if watts is not None and math.isfinite(watts) else None
-
-
-def numbers(cells: Sequence[str]) -> list[float | None]:
-    """Read cells as numbers; None stands for what is none."""
-    return [number(cell) for cell in cells]
 
 
 def number(cell: str) -> float | None:

@@ -22,11 +22,15 @@ _INTERVAL_S = 0.02
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor that was found: its chip, where it sits on the bus, and how to read its watts."""
+    """A sensor that was found: its chip, where it sits on the bus, and how to read its watts.
+
+    `shunt_ohm` is the resistor that Linux takes it to have, which all its watts go by.
+    """
 
     chip: str
     place: str
     watts: Callable[[], float]
+    shunt_ohm: float | None
 
     def __str__(self) -> str:
         return f"{self.chip} at {self.place}"
@@ -89,7 +93,9 @@ def sensor_meter(kind: str, found: list[Sensor], named: str | None) -> Polled:
         sensor.watts()
     except (OSError, ValueError) as error:
         raise MeterError(f"meter {kind}: {sensor} cannot be read: {error}") from error
-    return Polled(f"{kind} {sensor}", WIRED_INTO, _INTERVAL_S, sensor.watts)
+    # Most boards have another shunt than the 10 mOhm that Linux takes unless it is told.
+    shunt = "" if sensor.shunt_ohm is None else f", by a shunt of {sensor.shunt_ohm * 1e3:g} mOhm"
+    return Polled(f"{kind} {sensor}", f"{WIRED_INTO}{shunt}", _INTERVAL_S, sensor.watts)
 
 
 def _folders(parent: Path, pattern: str) -> list[Path]:
@@ -110,7 +116,17 @@ def _sensor(folder: Path, watts: Callable[[], float]) -> Sensor:
     # The bus address, 1-0040, which stays; a hwmon's folder has a link to it, IIO's is one.
     linked = device.resolve() if device.exists() else folder.resolve().parent
     place = linked.name if "-" in linked.name else folder.name
-    return Sensor(_text(folder / "name"), place, watts)
+    return Sensor(_text(folder / "name"), place, watts, _shunt_ohm(folder))
+
+
+def _shunt_ohm(folder: Path) -> float | None:
+    """Give the shunt, which hwmon tells in µOhm and IIO in Ohm; None: it is a part of the chip."""
+    for name, scale in (("shunt_resistor", 1e-6), ("in_shunt_resistor", 1.0)):
+        try:
+            return _scaled(folder / name, scale)
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def _channel(folder: Path, kind: str) -> tuple[Path, float] | None:
