@@ -31,7 +31,7 @@ BAD = {
     ),
     "epochs": ("optimize {model} --recipe base --epochs -1", "epochs is -1; it must be 0 or more"),
     "rate": ("optimize {model} --recipe base --learning-rate nan", "learning_rate is nan; it must"),
-    "source": ("compare {model} --data mnist", "'mnist' is not a data set: give digits"),
+    "source": ("compare {model} --data mnust", "'mnust' is not a data set: give digits"),
     "shape": ("compare {model} --data {flat}", "samples of shape (3,), but the model takes (8, 8,"),
     "inputs": ("compare {models}:two_inputs --data digits", "has 2 inputs (a, b)"),
     "board": ("compare {model} --data digits --board pi", "'pi' is no board"),

@@ -112,11 +112,13 @@ def test_energy_is_the_profiles_power_times_latency(compared: Any, row: Row) -> 
     if use["how"] == "unavailable":
         assert row.energy_j.how == "unavailable"
         return
-    share, seconds = use["value"], row.latency_p50_ms.value / 1e3
-    two = [(2.0 + 4.0 * share) * seconds, (1.0 + 6.0 * share) * seconds]
+    share, p50 = use["value"], row.latency_p50_ms
+    two = [2.0 + 4.0 * share, 1.0 + 6.0 * share]
     assert row.energy_j.how == "estimated"
-    assert row.energy_j.value == pytest.approx(sum(two) / 2)
-    assert (row.energy_j.low, row.energy_j.high) == pytest.approx((min(two), max(two)))
+    assert row.energy_j.value == pytest.approx(sum(two) / 2 * p50.value / 1e3)
+    # From the least model at the latency's low end to the greatest at its high end.
+    span = (min(two) * p50.low / 1e3, max(two) * p50.high / 1e3)
+    assert (row.energy_j.low, row.energy_j.high) == pytest.approx(span)
 
 
 def test_every_number_says_how_it_came_about(row: Row) -> None:

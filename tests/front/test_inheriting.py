@@ -28,7 +28,7 @@ def parent() -> Any:
             layers.Conv2D(8, 3, activation="relu", name="first"),
             layers.Conv2D(24, 3, activation="relu", name="second"),
             layers.Flatten(),
-            layers.Dense(10, activation="softmax"),
+            layers.Dense(10, activation="softmax", name="dense"),
         ],
         name="small",
     )
