@@ -47,7 +47,9 @@ class LocalBoard:
             )
         last = ended.words[-1].removeprefix("edgekit-agent: ") if ended.words else None
         why = last or f"it ended with code {ended.code}."
-        kind = UnreachableError if greeted else BoardError
+        # Whoever was killed may live the next time; whoever ended by itself will do so again.
+        killed = ended.code is not None and ended.code < 0
+        kind = UnreachableError if greeted or killed else BoardError
         return kind(f"The agent on {self} cannot profile: {why}")
 
 

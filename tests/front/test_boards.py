@@ -242,6 +242,15 @@ def test_what_the_agent_cannot_obey_is_said(changes: dict[str, Any], says: str) 
         profile_on(parse_board("local"), [MODELS / "conv_int8.tflite"], replace(QUICK, **changes))
 
 
+def test_an_agent_that_is_killed_before_its_hello_is_started_again(tmp_path: Path) -> None:
+    once = f"[ -e {tmp_path}/killed ] || {{ touch {tmp_path}/killed; kill -9 $$; }}"
+    board = agent(tmp_path, f'{once}; exec {sys.executable} "$@"')
+    steps: list[Step] = []
+    (record,) = profile_on(board, [MODELS / "conv_int8.tflite"], QUICK, steps.append)
+    assert record["status"] == "ok"
+    assert [step.task for step in steps].count("reconnect") == 1
+
+
 def has_old_python() -> bool:
     """As the Makefile looks for one: tflite-runtime has wheels up to Python 3.11."""
     check = "import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
