@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
+
+from edgekit_device.vcgencmd import answer
 
 # The folder is called soc:firmware, or on a Pi 5 soc@107c000000:firmware.
 FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
@@ -13,7 +14,6 @@ FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 # Bits of get_throttled (Raspberry Pi documentation, vcgencmd); 16 bits higher: since the start.
 NAMES = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _SINCE_START = 16
-_PATIENCE_S = 2.0
 
 
 def flags(printed: str) -> int | None:
@@ -43,15 +43,6 @@ def read_flags(root: Path) -> int | None:
     if command is None:
         return None
     try:
-        done = subprocess.run(
-            [command, "get_throttled"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return flags(answer(command, "get_throttled"))
+    except OSError:
         return None
-    return flags(done.stdout)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from edgekit_device.errors import MeterError
 from edgekit_device.meters.meter import Polled
+from edgekit_device.vcgencmd import answer
 
 # The controller renews its readings about 21 times a second: asking more often gives them twice.
 _INTERVAL_S = 1 / 21
-_PATIENCE_S = 2.0
 
 _LINE = re.compile(r"\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=(-?\d+\.?\d*)[AV]\s*")
 
@@ -64,7 +63,7 @@ def pmic_meter() -> Polled:
         )
 
     def watts() -> float:
-        return sum(rails_w(_printed(command)).values())
+        return sum(rails_w(answer(command, "pmic_read_adc")).values())
 
     try:
         watts()
@@ -74,19 +73,3 @@ def pmic_meter() -> Polled:
             "power controller, and only members of the group video may ask it"
         ) from error
     return Polled("Pi 5 PMIC", _SCOPE, _INTERVAL_S, watts)
-
-
-def _printed(command: str) -> str:
-    try:
-        done = subprocess.run(
-            [command, "pmic_read_adc"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"no answer within {_PATIENCE_S:g} s") from error
-    return done.stdout if done.stdout.strip() else done.stderr
