@@ -64,6 +64,6 @@ SEGMENTATION = Task(
     number=mean_number,
     change=mean_change,
     trivial=_trivial,
-    check="scaling with --pixels, which class the masks' ones stand for",
+    check="scaling with --pixels, what the masks' ones stand for",
 )
 """Masks [height, width] of classes 0..classes-1; 1 is the foreground where there are two."""

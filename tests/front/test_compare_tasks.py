@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -54,11 +55,13 @@ def done(model: Any, name: str, out: Path) -> Done:
 
 @pytest.fixture(scope="module")
 def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    keras.utils.set_random_seed(0)
     return done(ec.unet_small(size=16), "nuclei", tmp_path_factory.mktemp("nuclei"))
 
 
 @pytest.fixture(scope="module")
 def lowlight(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    keras.utils.set_random_seed(0)
     return done(ec.decom_net_small(size=16), "lowlight", tmp_path_factory.mktemp("lowlight"))
 
 
