@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.choosing import Scannable, place_of, scanned
 from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
 from edgekit.errors import RunError
@@ -108,9 +109,12 @@ def _next(
 
     name, added = str(ec.Recipe((*done, *passes))), "+".join(map(str, passes))
     teacher = {"teacher": parent.key} if len(passes) > 1 else {}
+    places = [place_of(step, progress) for step in passes]
+    where = [place.key for place in places if place is not None]
     key = content_key(
         {
             **teacher,
+            **({"places": where} if where else {}),
             "parent": staged.key,
             "pass": added,
             "data": data.fingerprint if data else None,
@@ -121,9 +125,13 @@ def _next(
 
     def make(folder: Path) -> dict[str, Any]:
         start = monotonic()
-        given, untrained = _training_data(data), replace(training, epochs=0, tuning_epochs=0)
+        given, untrained = training_data(data), replace(training, epochs=0, tuning_epochs=0)
         model, outcomes = staged.load(), []
-        for index, step in enumerate(passes):
+        for index, (step, place) in enumerate(zip(passes, places, strict=True)):
+            earlier = [str(each) for each in passes[:index]]
+            scannable = Scannable(
+                {"model": staged.key, "before": earlier}, model, data, given, training, versions()
+            )
             outcomes.append(
                 ec.run_pass(
                     model,
@@ -133,6 +141,7 @@ def _next(
                     training=training if step is passes[-1] else untrained,
                     progress=_epoch_reporter(name, progress),
                     parent=parent.model,
+                    scanned=scanned(run, scannable, step, place, progress),
                 )
             )
             model = outcomes[-1].model
@@ -193,7 +202,8 @@ def _weights_key(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _training_data(data: Dataset | None) -> TrainingData | None:
+def training_data(data: Dataset | None) -> TrainingData | None:
+    """The data as the converters take them."""
     import edgekit_converters as ec
 
     if data is None:

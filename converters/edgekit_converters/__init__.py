@@ -30,14 +30,20 @@ from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
-    from edgekit_converters.conversion import check_input_shapes
+    from edgekit_converters.conversion import check_input_shapes, convert
     from edgekit_converters.export import Exported, export_tflite, note_task
     from edgekit_converters.file_proof import prove_file
     from edgekit_converters.forward import architecture
     from edgekit_converters.graph import check_graph
     from edgekit_converters.inspection import Inspection, inspect_model
+    from edgekit_converters.lcrm.applying import scan_model
+    from edgekit_converters.lcrm.automatic import Scanned, costs_of, limit_of
+    from edgekit_converters.lcrm.front import Costs, Point, choose, front
+    from edgekit_converters.lcrm.places import Place, place_costs
     from edgekit_converters.lcrm.plan import Decision
     from edgekit_converters.lcrm.rewrite import apply_lcrm
+    from edgekit_converters.lcrm.rules import Choice
+    from edgekit_converters.lcrm.scan import Scan, Trial
     from edgekit_converters.load import load_model
     from edgekit_converters.objective import (
         Objective,
@@ -75,6 +81,20 @@ if TYPE_CHECKING:
     )
 
 _LAZY = {
+    "Choice": "lcrm.rules",
+    "Costs": "lcrm.front",
+    "Place": "lcrm.places",
+    "Point": "lcrm.front",
+    "Scan": "lcrm.scan",
+    "Scanned": "lcrm.automatic",
+    "Trial": "lcrm.scan",
+    "choose": "lcrm.front",
+    "convert": "conversion",
+    "costs_of": "lcrm.automatic",
+    "front": "lcrm.front",
+    "limit_of": "lcrm.automatic",
+    "place_costs": "lcrm.places",
+    "scan_model": "lcrm.applying",
     "Decision": "lcrm.plan",
     "Exported": "export",
     "Inspection": "inspection",
@@ -123,8 +143,10 @@ _LAZY = {
 __all__ = [
     "PARENTS",
     "Activations",
+    "Choice",
     "Cluster",
     "ConverterError",
+    "Costs",
     "Decision",
     "Distill",
     "EnergyCosts",
@@ -138,6 +160,8 @@ __all__ = [
     "NpuQat",
     "Objective",
     "Outcome",
+    "Place",
+    "Point",
     "ProofError",
     "Prune",
     "Qat",
@@ -145,31 +169,40 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RewriteError",
+    "Scan",
+    "Scanned",
     "Targets",
     "Training",
     "TrainingData",
     "TrainingError",
+    "Trial",
     "alexnet",
     "alexnet_small",
     "apply_lcrm",
     "architecture",
     "check_graph",
     "check_input_shapes",
+    "choose",
     "classification_objective",
+    "convert",
     "correct",
+    "costs_of",
     "decom_net",
     "decom_net_small",
     "digits_cnn",
     "export_tflite",
     "fine_tune",
     "fingerprint",
+    "front",
     "guess",
     "inspect_model",
+    "limit_of",
     "load_model",
     "load_stage",
     "note_task",
     "objective_for",
     "parse_recipe",
+    "place_costs",
     "predict",
     "prove_file",
     "raw_samples",
@@ -177,6 +210,7 @@ __all__ = [
     "run_pass",
     "save_model",
     "save_stage",
+    "scan_model",
     "set_seed",
     "training_facts",
     "unet",

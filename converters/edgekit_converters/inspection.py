@@ -72,7 +72,12 @@ def inspect_model(model: Any, options: Lcrm | None = None) -> Inspection:
             for call in graph.calls
         ),
         lcrm=plan_lcrm(
-            graph, style=options.style, where=options.where, keep_ends=options.keep_ends
+            graph,
+            style=options.style,
+            where=options.where,
+            keep_ends=options.keep_ends,
+            multiplier=options.multiplier,
+            spatial=options.spatial,
         ),
         parameters=parameters(model),
         trainable_parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from edgekit_converters.errors import RecipeError
+from edgekit_converters.lcrm.goal import Goal, parse_goal
 from edgekit_converters.lcrm.rules import STYLES, Style, Weights
 
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -19,6 +20,7 @@ Initialisation = Literal["kmeans++", "linear", "density", "random"]
 
 ANY_PATTERN = "any"
 M_OF_N = "2:4"
+DEFAULT_TARGET = "drop<=1"
 FEWEST_SAMPLES = 64
 """With fewer, what substitutes inherit is chance."""
 
@@ -29,7 +31,9 @@ class Lcrm:
 
     `weights` says whether the layers that stay keep their weights or start fresh. With `inherit`
     the substitutes start from the model's own activations on `samples` training samples. Depthwise
-    layers make `multiplier` channels of each; with `spatial` there is one in case 2, too.
+    layers make `multiplier` channels of each; with `spatial` there is one in case 2, too. With
+    `auto` they inherit, and a scan chooses for each layer what `target` allows: to stay, or by what
+    to be replaced.
     """
 
     style: Style = "equations"
@@ -40,6 +44,13 @@ class Lcrm:
     multiplier: int = 1
     spatial: bool = False
     samples: int = 2048
+    auto: bool = False
+    target: str = DEFAULT_TARGET
+
+    @property
+    def goal(self) -> Goal:
+        """What `target` says."""
+        return parse_goal(self.target)
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -49,6 +60,7 @@ class Lcrm:
         _check_flag("lcrm", "keep_ends", self.keep_ends)
         _check_choice("lcrm", "weights", self.weights, Weights)
         _check_flag("lcrm", "inherit", self.inherit)
+        _check_flag("lcrm", "auto", self.auto)
         _check_flag("lcrm", "spatial", self.spatial)
         _check_whole("lcrm", "multiplier", self.multiplier, 1)
         _check_whole("lcrm", "samples", self.samples, FEWEST_SAMPLES)
@@ -57,21 +69,34 @@ class Lcrm:
                 ("inherit", self.inherit, "its layers have no least squares fit in closed form"),
                 ("multiplier", self.multiplier > 1, "it sets the multipliers itself"),
                 ("spatial", self.spatial, "it says what case 2 becomes"),
+                ("auto", self.auto, "its layers have no least squares fit in closed form"),
             ):
                 if unusual:
                     raise RecipeError(
                         f"lcrm(style={self.style}, {option}={_literal(getattr(self, option))}): "
                         f"{why}; leave out {option}, or the style."
                     )
-        if self.inherit and self.weights == "fresh":
+        parse_goal(self.target)
+        if self.target != DEFAULT_TARGET and not self.auto:
             raise RecipeError(
-                "lcrm(inherit=true, weights=fresh): one keeps what the model has learnt, the other "
-                "throws it away; leave one of them out."
+                f"lcrm(target={self.target!r}): a target is what auto=true chooses for; add it, or "
+                "leave target out."
             )
-        if self.samples != 2048 and not self.inherit:
+        for option, unusual in (("multiplier", self.multiplier > 1), ("spatial", self.spatial)):
+            if self.auto and unusual:
+                raise RecipeError(
+                    f"lcrm(auto=true, {option}={_literal(getattr(self, option))}): auto chooses "
+                    f"that for each layer; leave {option} out, or auto."
+                )
+        if (self.inherit or self.auto) and self.weights == "fresh":
             raise RecipeError(
-                f"lcrm(samples={self.samples}): samples are what inherit=true learns from; add it, "
-                "or leave samples out."
+                f"lcrm({'inherit' if self.inherit else 'auto'}=true, weights=fresh): one keeps "
+                "what the model has learnt, the other throws it away; leave one of them out."
+            )
+        if self.samples != 2048 and not (self.inherit or self.auto):
+            raise RecipeError(
+                f"lcrm(samples={self.samples}): samples are what inherit=true and auto=true learn "
+                "from; add one of them, or leave samples out."
             )
 
     def __str__(self) -> str:
@@ -335,4 +360,6 @@ def _written(name: str, step: Any, first: str = "") -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, tuple):
         return "'" + ",".join(value) + "'"
+    if isinstance(value, str) and not re.fullmatch(r"[\w.:*+-]+", value):
+        return f"'{value}'"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,15 @@ import numpy as np
 
 from edgekit_converters.activations import activations
 from edgekit_converters.distill import distill
-from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError, TrainingError
+from edgekit_converters.errors import ModelLoadError, RecipeError, RewriteError
 from edgekit_converters.forward import architecture
 from edgekit_converters.graph import inner_layers
-from edgekit_converters.lcrm.inherit import inherit
-from edgekit_converters.lcrm.plan import Decision
-from edgekit_converters.lcrm.rewrite import apply_lcrm
-from edgekit_converters.learned import check_learned
+from edgekit_converters.lcrm.applying import lcrm
+from edgekit_converters.lcrm.automatic import Scanned
 from edgekit_converters.load import load_model
 from edgekit_converters.low_rank import low_rank
 from edgekit_converters.outcome import Outcome
 from edgekit_converters.passes import (
-    FEWEST_SAMPLES,
     Activations,
     Cluster,
     Distill,
@@ -37,7 +34,6 @@ from edgekit_converters.passes import (
     Qat,
 )
 from edgekit_converters.recipe import Recipe, parse_recipe
-from edgekit_converters.retrained import retrained
 from edgekit_converters.train import Progress, Training, TrainingData, check_data, set_seed
 
 _MODEL = "model.keras"
@@ -65,6 +61,7 @@ def run_pass(
     training: Training | None = None,
     progress: Progress | None = None,
     parent: Any = None,
+    scanned: Scanned | None = None,
 ) -> Outcome:
     """Applies one pass to a copy of the model and, where there are data, trains it.
 
@@ -76,6 +73,7 @@ def run_pass(
         training: how to train.
         progress: called after each epoch, and after each layer that inherits.
         parent: the trained model that the recipe starts from; distillation's teacher.
+        scanned: what `lcrm(auto=true)` chooses from.
 
     Raises:
         ConverterError: options that do not fit the model, or a result that breaks what was asked.
@@ -85,7 +83,7 @@ def run_pass(
         check_data(model, data)
     set_seed(training.seed, training.deterministic)
     if isinstance(step, Lcrm):
-        return _lcrm(model, step, data, training, progress)
+        return lcrm(model, step, data, training, progress, scanned)
     if isinstance(step, Activations):
         return activations(model, step, data, training, progress)
     if isinstance(step, LowRank):
@@ -183,68 +181,3 @@ def fingerprint(model: Any) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
-
-
-def _lcrm(
-    model: Any,
-    step: Lcrm,
-    data: TrainingData | None,
-    training: Training,
-    progress: Progress | None,
-) -> Outcome:
-    rewritten, decisions = apply_lcrm(
-        model,
-        style=step.style,
-        where=step.where,
-        keep_ends=step.keep_ends,
-        weights=step.weights,
-        multiplier=step.multiplier,
-        spatial=step.spatial,
-    )
-    told, refitted = _inherited(model, rewritten, decisions, step, data, training, progress)
-    outcome = retrained(
-        model,
-        rewritten,
-        data,
-        training,
-        progress,
-        changed=(*refitted, *(_change(d, told) for d in decisions if d.substitute is not None)),
-        skipped=tuple((d.path, d.reason) for d in decisions if d.substitute is None),
-        rate_option="--learning-rate",
-    )
-    return replace(outcome, decisions=decisions)
-
-
-def _inherited(
-    model: Any,
-    rewritten: Any,
-    decisions: tuple[Decision, ...],
-    step: Lcrm,
-    data: TrainingData | None,
-    training: Training,
-    progress: Progress | None,
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What the substitutes inherited, by path, and what else was refitted."""
-    if not step.inherit:
-        return {}, ()
-    if data is None:
-        raise TrainingError(
-            f"{step} fits the new layers to what the model makes of training samples; give the "
-            "data (--data), or leave inherit out."
-        )
-    arrays = keras.tree.flatten(data.train[0])
-    count = len(arrays[0])
-    if count < FEWEST_SAMPLES:
-        raise TrainingError(
-            f"{step}: {count} training samples are too few to inherit from, {FEWEST_SAMPLES} are "
-            "the least and 1000 or more do well; give more data, or leave inherit out."
-        )
-    check_learned(model, data, str(step))
-    drawn = np.random.default_rng(training.seed).permutation(count)[: step.samples]
-    return inherit(model, rewritten, decisions, [array[drawn] for array in arrays], progress)
-
-
-def _change(decision: Decision, told: dict[str, str]) -> str:
-    frozen = "was frozen, now trained; " if decision.frozen else ""
-    fitted = f"{told[decision.path]}; " if decision.path in told else ""
-    return f"{decision.path}: {decision.substitute} ({frozen}{fitted}case {decision.case})"

@@ -61,6 +61,8 @@ class Training:
         return replace(self, epochs=self.tuning_epochs, learning_rate=self.tuning_learning_rate)
 
 
+_AT_ONCE = 64
+
 Score = Callable[[Any, Any, Objective], float]
 """The main metric of a task: from outputs, targets and what the outputs mean."""
 
@@ -241,7 +243,9 @@ def validation_score(model: Any, data: TrainingData, like: Any = None) -> float:
     `like` is a Keras 3 model that says what a tf_keras model's output means.
     """
     x, y = data.validation
-    scores = np.asarray(model.predict(x, verbose=0))
+    # Of a model that is used once, predict() would spend more time on tracing than on computing.
+    batches = np.array_split(np.asarray(x), -(-len(y) // _AT_ONCE))
+    scores = np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
     if data.score is not None:
         return data.score(scores, y, objective_for(model if like is None else like, data.targets))
     if scores.shape[-1] == 1:

@@ -61,10 +61,10 @@ def optimize(options: argparse.Namespace) -> int:
     from edgekit.optimization import optimize as run
     from edgekit_device.codec import encode
 
-    recipe, training = ec.parse_recipe(options.recipe), _trained(options)
+    recipe, training = ec.parse_recipe(options.recipe), trained(options)
     with live() as progress:
         progress.note("loading the model")
-        parent = _parent(options)
+        parent = parent_of(options)
         data = options.data and load_data_for(
             parent, options.data, seed=training.seed, pixels=options.pixels
         )
@@ -72,7 +72,7 @@ def optimize(options: argparse.Namespace) -> int:
             parent,
             recipe,
             data,
-            out=_out(options, parent),
+            out=out_of(options, parent),
             batch=options.batch,
             calibration=options.calibration,
             training=training,
@@ -98,12 +98,12 @@ def compare(options: argparse.Namespace) -> int:
     from edgekit.comparing import compare as run
     from edgekit.optimization import load_data_for
 
-    training, profiling = _trained(options), profiling_settings(options)
+    training, profiling = trained(options), profiling_settings(options)
     with live() as progress:
         progress.note("loading the model")
-        parent = _parent(options)
+        parent = parent_of(options)
         data = load_data_for(parent, options.data, seed=training.seed, pixels=options.pixels)
-        out = _out(options, parent)
+        out = out_of(options, parent)
         comparison = run(
             parent,
             data,
@@ -211,7 +211,8 @@ def _again(options: argparse.Namespace) -> str:
     return shlex.join(["edgekit", *shown])
 
 
-def _parent(options: argparse.Namespace) -> Parent:
+def parent_of(options: argparse.Namespace) -> Parent:
+    """The model that the command works on."""
     from edgekit.optimization import load_parent
 
     return load_parent(
@@ -222,7 +223,8 @@ def _parent(options: argparse.Namespace) -> Parent:
     )
 
 
-def _trained(options: argparse.Namespace) -> Training:
+def trained(options: argparse.Namespace) -> Training:
+    """How the options have rewritten models trained."""
     import edgekit_converters as ec
 
     npus = _targets(options)
@@ -279,7 +281,7 @@ def _targets(options: argparse.Namespace) -> list[Npu]:
     ]
 
 
-def _out(options: argparse.Namespace, parent: Parent) -> Path:
+def out_of(options: argparse.Namespace, parent: Parent) -> Path:
     """The run folder: two models of one name must not share one."""
     if options.out:
         return Path(options.out)
@@ -295,6 +297,13 @@ def boards(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def scan(options: argparse.Namespace) -> int:
+    """`edgekit scan`."""
+    from edgekit.cli.scanning import run
+
+    return run(options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "boards": boards,
     "compare": compare,
@@ -304,4 +313,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "optimize": optimize,
     "profile": profile,
     "report": report,
+    "scan": scan,
 }

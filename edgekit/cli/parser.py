@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _inspect(commands.add_parser("inspect", help="layers, cost, and what LCRM would save"))
     _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
+    _scan(commands.add_parser("scan", help="which layers LCRM may replace, and what that loses"))
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
     _boards(commands.add_parser("boards", help="add, list, check, calibrate and remove boards"))
@@ -85,6 +86,26 @@ def _batch(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 on nor open")
     return int(text)
+
+
+def _scan(command: argparse.ArgumentParser) -> None:
+    _model(command)
+    _data(command, required=True)
+    command.add_argument(
+        "--lcrm",
+        default="lcrm(auto=true)",
+        metavar="PASS",
+        help="an automatic LCRM as in a recipe, such as \"lcrm(auto=true, where='block*')\"",
+    )
+    command.add_argument(
+        "--budget",
+        metavar="GOAL",
+        help="pick a point: drop<=1 (points), macs<=4M, macs<=0.4x, parameters<=0.3x, "
+        "'latency_ms<=5 on BOARD', 'energy_mj<=0.2 on NPU', 'drop<=1 on BOARD'",
+    )
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _out(command)
+    _common(command)
 
 
 def _compare(command: argparse.ArgumentParser) -> None:

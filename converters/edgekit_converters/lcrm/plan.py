@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import keras
@@ -13,7 +12,7 @@ from edgekit_converters.complexity import macs, parameters, total_macs
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import Call, Graph, inner_layers
 from edgekit_converters.lcrm import rules
-from edgekit_converters.lcrm.rules import STYLES, Case, Convolution, Style, Substitute
+from edgekit_converters.lcrm.rules import STYLES, Case, Choice, Convolution, Style, Substitute
 from edgekit_converters.where import check_where, selected
 
 _SMALL_SHARE = 0.01
@@ -88,20 +87,22 @@ def plan_lcrm(
     keep_ends: bool = True,
     multiplier: int = 1,
     spatial: bool = False,
+    choices: Mapping[str, Choice] | None = None,
 ) -> tuple[Decision, ...]:
     """Decides for every convolution of the graph, in execution order.
 
     `where` holds layer-path patterns (`*` and `?`); one that starts with `!` excludes. With
     `keep_ends` the convolutions that read a model input, and those that feed a model output with no
     layer with weights in between, stay (the paper's initial and final layers). `multiplier` and
-    `spatial` are those of `rules.substitute`.
+    `spatial` are every layer's `rules.Choice`; with `choices` only the layers named there, by path,
+    are replaced, each by its own.
 
     Raises:
         RewriteError: unknown style, or a pattern that matches no convolution.
     """
     if style not in STYLES:
         raise RewriteError(f"lcrm knows no style {style!r}; choose one of {', '.join(STYLES)}.")
-    make = partial(rules.substitute, style=style, multiplier=multiplier, spatial=spatial)
+    usual = Choice(multiplier, spatial)
     convolutions = _unique(call for call in graph.calls if _holds_convolution(call.layer))
     check_where("lcrm", "convolution", where, [call.path for call in convolutions])
     total, unknown = total_macs(graph)
@@ -112,11 +113,13 @@ def plan_lcrm(
         left = (
             _foreign(call.layer)
             or ("excluded by where" if not selected(call.path, where) else "")
+            or ("kept by choice" if choices is not None and call.path not in choices else "")
             or ("shared: the same weights serve several calls" if id(call.layer) in shared else "")
             or ("first convolution" if id(call.layer) in first else "")
             or ("last convolution: it makes the output" if id(call.layer) in last else "")
         )
-        decision = _left(call, left, total) if left else _replaced(call, make, total)
+        choice = usual if choices is None else choices.get(call.path, usual)
+        decision = _left(call, left, total) if left else _replaced(call, style, choice, total)
         decisions.append(replace(decision, all_counted=not unknown))
     return tuple(decisions)
 
@@ -155,10 +158,10 @@ def describe(call: Call) -> Convolution:
     )
 
 
-def _replaced(call: Call, make: Callable[[int, int], Substitute], total: int) -> Decision:
+def _replaced(call: Call, style: Style, choice: Choice, total: int) -> Decision:
     conv = describe(call)
     case = rules.lcrm_case(conv.channels_in, conv.filters)
-    replacement = make(conv.channels_in, conv.filters)
+    replacement = rules.substitute(conv.channels_in, conv.filters, style, choice)
     before, after = rules.convolution_macs(conv), rules.substitute_macs(conv, replacement)
     deep = any(isinstance(layer, rules.Depthwise) for b in replacement.branches for layer in b)
     strides = tuple(call.layer.strides)

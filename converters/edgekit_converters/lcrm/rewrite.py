@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 
 from edgekit_converters.graph import read_graph
 from edgekit_converters.lcrm.plan import Decision, normalisations_behind, plan_lcrm
-from edgekit_converters.lcrm.rules import Depthwise, Style, Substitute, Weights
+from edgekit_converters.lcrm.rules import Choice, Depthwise, Style, Substitute, Weights
 from edgekit_converters.rewriting import rewrite
 
 
@@ -22,6 +23,7 @@ def apply_lcrm(
     weights: Weights = "kept",
     multiplier: int = 1,
     spatial: bool = False,
+    choices: Mapping[str, Choice] | None = None,
 ) -> tuple[Any, tuple[Decision, ...]]:
     """Replaces the convolutions that LCRM can replace; the given model stays as it is.
 
@@ -30,14 +32,16 @@ def apply_lcrm(
     behind them are trainable even where the replaced convolution was frozen.
     Strides, padding and dilation go to the depthwise layer (or the pointwise one in case 2), the
     activation to the substitute's output, so every tensor behind it keeps its shape and range.
+    What is replaced, and by what: `plan_lcrm`.
 
     Raises:
         RewriteError: an option that does not fit the model.
     """
     graph = read_graph(model)
     plan = plan_lcrm(
-        graph, style=style, where=where, keep_ends=keep_ends, multiplier=multiplier, spatial=spatial
-    )
+        graph, style=style, where=where, keep_ends=keep_ends, multiplier=multiplier,
+        spatial=spatial, choices=choices,
+    )  # fmt: skip
     chosen = {d.path: d.substitute for d in plan if d.substitute is not None}
     shapes = {call.path: call.input_shapes[0] for call in graph.calls if call.input_shapes}
     replacements = {

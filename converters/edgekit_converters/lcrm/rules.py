@@ -27,6 +27,17 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Beyond the paper: the depthwise layers' multiplier, and whether case 2 has such a layer.
+
+    The paper drops the k x k kernel there.
+    """
+
+    multiplier: int = 1
+    spatial: bool = False
+
+
+@dataclass(frozen=True)
 class Depthwise:
     """A k x k depthwise convolution; each channel gives `multiplier` channels."""
 
@@ -66,9 +77,7 @@ def substitute(
     channels_in: int,
     filters: int,
     style: Style = "equations",
-    *,
-    multiplier: int = 1,
-    spatial: bool = False,
+    choice: Choice | None = None,
 ) -> Substitute:
     """What LCRM puts in place of an M -> N convolution.
 
@@ -77,23 +86,23 @@ def substitute(
     depthwise on those N channels, elsewhere the depthwise alone. `notebook` follows the authors'
     notebooks: every "DWS" is a depthwise alone whose multiplier changes the channel count.
 
-    Beyond the paper, `equations` takes a `multiplier` for its depthwise layers, and with `spatial`
-    keeps one in case 2, where the paper drops the k x k kernel.
+    `choice` is for `equations` alone.
     """
+    choice = choice or Choice()
     case = lcrm_case(channels_in, filters)
-    if case == "2" and not spatial:
+    if case == "2" and not choice.spatial:
         return Substitute(((Pointwise(filters),),))
     if case == "1.2":
         m2 = filters % channels_in
         m4 = (filters - m2) // channels_in
         deep: Branch = (
-            (Depthwise(multiplier), Pointwise(channels_in * m4))
+            (Depthwise(choice.multiplier), Pointwise(channels_in * m4))
             if style == "equations"
             else (Depthwise(m4),)
         )
         return Substitute(((Pointwise(m2),), deep))
     if style == "equations":
-        return Substitute(((Depthwise(multiplier), Pointwise(filters)),))
+        return Substitute(((Depthwise(choice.multiplier), Pointwise(filters)),))
     if style == "table4" and case == "1.1":
         return Substitute(((Pointwise(filters), Depthwise(1)),))
     return Substitute(((Depthwise(filters // channels_in),),))

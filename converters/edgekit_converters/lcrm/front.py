@@ -1,0 +1,156 @@
+"""Which choices of substitutes lose least for what they cost, from a scan of single layers.
+
+What single layers lose is added up: a model with several substitutes was seen to lose about the
+sum, until the savings get extreme (docs/inheritance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from edgekit_converters.errors import RewriteError
+from edgekit_converters.lcrm.goal import Goal
+from edgekit_converters.lcrm.rules import Choice
+from edgekit_converters.lcrm.scan import Scan
+
+_STATES = 2000
+"""Points kept while layers are added: savings are told apart to 1/2000 of all of them."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parent costs in one measure, and what each choice saves of it."""
+
+    unit: str
+    parent: float
+    saved: Mapping[tuple[str, Choice], float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Layers replaced, by path, with what that is predicted to lose of the score and to cost."""
+
+    choices: tuple[tuple[str, Choice], ...]
+    lost: float
+    cost: float
+
+
+def counted_costs(scan: Scan, measure: str) -> Costs:
+    """Costs in `macs` or `parameters`.
+
+    Raises:
+        RewriteError: MACs cannot be counted.
+    """
+    if measure == "macs" and scan.macs is None:
+        raise RewriteError(
+            "lcrm(auto=true): the model's MACs cannot be counted, as its graph leaves sizes open "
+            "or has layers of your own; give a target in parameters, or on a board."
+        )
+    saved = {
+        (trial.path, trial.choice): float(
+            (trial.macs_before or 0) - (trial.macs_after or 0)
+            if measure == "macs"
+            else trial.parameters_before - trial.parameters_after
+        )
+        for trial in scan.trials
+    }
+    parent = scan.macs if measure == "macs" else scan.parameters
+    return Costs("MACs" if measure == "macs" else measure, float(parent or 0), saved)
+
+
+def front(scan: Scan, costs: Costs) -> tuple[Point, ...]:
+    """The choices that no other beats in both what is lost and what it costs, cheapest first.
+
+    A negative loss counts as none, and that of a larger multiplier as no more than a smaller one's:
+    what differs from that is chance.
+    """
+    states = [Point((), 0.0, costs.parent)]
+    most = sum(max(saved, 0.0) for saved in costs.saved.values())
+    for path, trials in groupby(scan.trials, key=lambda trial: trial.path):
+        options: list[tuple[Choice, float]] = []
+        least = float("inf")
+        for trial in trials:
+            least = min(least, max(trial.lost, 0.0))
+            options.append((trial.choice, least))
+        added = [
+            Point(
+                (*state.choices, (path, choice)),
+                state.lost + lost,
+                state.cost - costs.saved[path, choice],
+            )
+            for state in states
+            for choice, lost in options
+        ]
+        states = _best([*states, *added], most / _STATES)
+    return tuple(states)
+
+
+def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> Point:
+    """The cheapest point that loses at most `limit`, or the one that loses least at that cost.
+
+    Raises:
+        RewriteError: there is none; the nearest is named.
+    """
+    if goal.measure == "drop":
+        within = [p for p in points if p.choices and p.lost <= limit and p.cost < costs.parent]
+        if within:
+            return min(within, key=lambda point: point.cost)
+        replacing = [point for point in points if point.choices and point.cost < costs.parent]
+        if not replacing:
+            raise RewriteError("lcrm(auto=true): no substitute would save anything there.")
+        least = min(replacing, key=lambda point: point.lost)
+        raise RewriteError(
+            f"lcrm(auto=true): no choice of layers loses at most {100 * limit:g} points; the "
+            f"nearest, {words(least)}, loses {100 * least.lost:.2f} points and comes to "
+            f"{amount(least.cost, costs.unit)} instead of {amount(costs.parent, costs.unit)}. Give "
+            "a larger drop, or leave lcrm out."
+        )
+    within = [point for point in points if point.cost <= limit]
+    if within:
+        return min(within, key=lambda point: (point.lost, point.cost))
+    least = min(points, key=lambda point: point.cost)
+    raise RewriteError(
+        f"lcrm(auto=true): no choice of layers comes to {amount(limit, costs.unit)}; the nearest, "
+        f"{words(least)}, comes to {amount(least.cost, costs.unit)} and loses "
+        f"{100 * least.lost:.1f} points before training. Ask for that or more."
+    )
+
+
+def words(point: Point) -> str:
+    """The layers replaced, for people."""
+    if not point.choices:
+        return "which keeps all layers"
+    return ", ".join(f"{path} {choice_words(choice)}" for path, choice in point.choices)
+
+
+def choice_words(choice: Choice) -> str:
+    """A choice in a table: r=2, or r=1+k where case 2 keeps its k x k kernel."""
+    return f"r={choice.multiplier}{' with its kernel' if choice.spatial else ''}"
+
+
+def amount(value: float, unit: str) -> str:
+    """A cost with its unit, such as 4.31 M MACs or 5.2 ms."""
+    if unit in ("ms", "mJ"):
+        return f"{value:.4g} {unit}"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.2f} {letter} {unit}"
+    return f"{value:.0f} {unit}"
+
+
+def _best(points: list[Point], step: float) -> list[Point]:
+    """Those that no other beats, by cost; where they are many, one within each `step` of cost.
+
+    The cheapest of all always stays.
+    """
+    thin = len(points) > _STATES and step > 0
+    found: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, point.lost)):
+        if found and point.lost >= found[-1].lost:
+            continue
+        if thin and len(found) > 1 and point.cost // step == found[-1].cost // step:
+            found.pop()
+        found.append(point)
+    return found
