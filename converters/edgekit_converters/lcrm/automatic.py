@@ -119,7 +119,9 @@ def _said(
         else f"at most {amount(asked, unit)}{where}"
     )
     reached = built.lost if goal.measure == "drop" else cost
-    missed = "" if reached <= asked + _ROUNDING else f"; missed in {tries} attempts, this came nearest"
+    missed = (
+        "" if reached <= asked + _ROUNDING else f"; missed in {tries} attempts, this came nearest"
+    )
     kept = sorted({t.path for t in scan.trials} - {path for path, _ in point.choices})
     chosen = ", ".join(f"{path} {choice_words(choice)}" for path, choice in point.choices)
     return (

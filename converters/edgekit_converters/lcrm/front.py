@@ -99,7 +99,11 @@ def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> P
             return min(within, key=lambda point: point.cost)
         replacing = [point for point in points if point.choices and point.cost < costs.parent]
         if not replacing:
-            raise RewriteError("lcrm(auto=true): no substitute would save anything there.")
+            raise RewriteError(
+                f"lcrm(auto=true): no substitute saves any {costs.unit} there: with so small "
+                "layers, calling one more costs more than its MACs save. Leave lcrm out, or give "
+                "a target in macs."
+            )
         least = min(replacing, key=lambda point: point.lost)
         raise RewriteError(
             f"lcrm(auto=true): no choice of layers loses at most {100 * limit:g} points; the "
