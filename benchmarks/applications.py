@@ -163,7 +163,7 @@ def _keep(
             scored = score_file(data.task, file, data.test.x, data.test.y, from_logits)
             suffix = "" if file.stem == "float32" else "_int8"
             row[f"score{suffix}"] = data.task.number(scored.samples).value
-            row[f"metrics{suffix}"] = {each.name: each.number.value for each in scored.metrics}
+            row[f"metrics{suffix}"] = {each.name: each.value.value for each in scored.metrics}
             row[f"file_bytes{suffix}"] = done.file_bytes
             row[f"gzip_bytes{suffix}"] = done.gzip_bytes
         for file, record in zip(
