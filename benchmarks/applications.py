@@ -115,7 +115,7 @@ def _carry_out(application: Application, seed: int) -> None:
             "to_parent": next((i + 1 for i, each in enumerate(curve) if each >= best), None),
             "untrained": started.accuracy_after if taught else None,
             "validation": curve,
-            "chosen": [text for text in started.changed if text.startswith("auto: ")],
+            "chosen": started.notes,
         }
         _keep(application, seed, version.recipe, outcome.model, data, facts)
 

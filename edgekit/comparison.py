@@ -99,7 +99,8 @@ class Stage:
     `other_parameters` are those of the model while it was trained, with the masks, centroids and
     ranges that the step itself needs; None where not known. Accuracies (or what `metric` names) are
     the Keras model's on the validation split, before and after; None without data. `proof` holds
-    what was asked of each kernel and what came out.
+    what was asked of each kernel and what came out. `notes` say what an automatic choice was asked
+    for, what was predicted and what came of it.
     """
 
     recipe: str
@@ -117,6 +118,7 @@ class Stage:
     accuracy_after: float | None = None
     proof: tuple[LayerProof, ...] = ()
     metric: str = "accuracy"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def _next(
             accuracy_after=outcome.accuracy_after,
             metric=data.task.metric if data else "accuracy",
             proof=outcome.proof,
+            notes=tuple(text for each in outcomes for text in each.notes),
         )
         decisions = [decision for each in outcomes for decision in each.decisions]
         layers = [asdict(_saving(decision, name)) for decision in decisions]
@@ -240,6 +241,7 @@ def _told(facts: dict[str, Any], reused: bool) -> tuple[Stage, tuple[LayerSaving
         **{
             **stage,
             "changed": tuple(stage["changed"]),
+            "notes": tuple(stage["notes"]),
             "skipped": tuple((layer, reason) for layer, reason in stage["skipped"]),
             "proof": tuple(LayerProof(**proof) for proof in stage["proof"]),
             "reused": reused,

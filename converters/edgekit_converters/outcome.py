@@ -19,8 +19,8 @@ class Outcome:
 
     `trainable_parameters` and `other_parameters` are those of the model while it was trained, the
     pass's own (masks, centroids, ranges) included. Accuracies are on the validation split, None
-    without data. `decisions` are LCRM's, `energy` is
-    that of energy-aware passes.
+    without data. `decisions` are LCRM's, `energy` is that of energy-aware passes, `notes` say what
+    an automatic choice was asked for, what was predicted and what came of it.
     """
 
     model: Any
@@ -34,6 +34,7 @@ class Outcome:
     proof: tuple[LayerProof, ...] = ()
     decisions: tuple[Decision, ...] = ()
     energy: EnergyEstimate | None = None
+    notes: tuple[str, ...] = ()
 
 
 def count_parameters(weights: Any) -> int:

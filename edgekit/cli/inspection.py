@@ -86,6 +86,8 @@ def print_optimized(done: Optimized) -> None:
     console = _console()
     for stage in done.stages:
         console.print(_stage_text(stage), markup=False)
+        for note in stage.notes:
+            console.print(f"  {note}", markup=False)
         for change in stage.changed:
             console.print(f"  changed {change}", markup=False)
         for layer, reason in stage.skipped:

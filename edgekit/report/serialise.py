@@ -162,6 +162,7 @@ def _stage(data: Any, where: str) -> Stage:
         seconds=_float,
         history=_history,
         changed=_each(lambda item, _: item),
+        notes=_each(lambda item, _: item),
         skipped=_each(_pair),
         accuracy_before=_float_or_none,
         accuracy_after=_float_or_none,

@@ -87,12 +87,12 @@ def test_a_goal_is_met_and_what_was_promised_is_reported_beside_what_came(target
         assert seen.macs <= 150e3
     else:
         assert seen.parameters <= 0.5 * whole.parameters
-    said = done.changed[0]
+    said = done.notes[0]
     promised, came = (float(text) for text in re.findall(r"score (\d\.\d+)", said))
     assert came == pytest.approx(after, abs=6e-4)
     assert promised == pytest.approx(came, abs=0.1)
     assert "missed" not in said
-    assert done.changed[1].startswith("auto: chose ")
+    assert done.notes[1].startswith("chose ")
 
 
 def test_it_makes_its_own_scan_where_none_is_given() -> None:
@@ -119,7 +119,7 @@ def test_a_loss_that_adds_up_to_more_is_met_by_another_attempt() -> None:
         scanned=Scanned(rosy, costs_of(rosy, step.goal)),
     )  # fmt: skip
     lost = (done.accuracy_before or 0) - (done.accuracy_after or 0)
-    assert lost <= 0.02 + 1e-9 or "missed in" in done.changed[0]
+    assert lost <= 0.02 + 1e-9 or "missed in" in done.notes[0]
 
 
 def by_parameters(models: Sequence[Any]) -> list[float]:
@@ -141,7 +141,7 @@ def test_a_place_prices_each_layer_without_the_cost_of_a_call() -> None:
         model, step, data=given, training=UNTRAINED, scanned=Scanned(found, costs, place)
     )
     assert by_parameters([done.model])[0] <= 0.6 * costs.parent
-    assert "on a shelf" in done.changed[0]
+    assert "on a shelf" in done.notes[0]
 
 
 def test_goals_that_cannot_be_met_or_reckoned_are_refused() -> None:

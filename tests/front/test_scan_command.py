@@ -112,7 +112,7 @@ def test_a_recipe_reaches_its_goal_from_the_same_scan(
         training=Training(epochs=1), progress=told.append,
     )  # fmt: skip
     assert not [step for step in told if step.detail.startswith("layer 1 of 2: c")]
-    said = next(text for text in done.stages[-1].changed if text.startswith("auto: asked"))
+    said = done.stages[-1].notes[0]
     assert "predicted before training" in said
     assert "came out" in said
     goal = parse_goal(target)
@@ -150,5 +150,5 @@ def test_distillation_behind_it_is_one_stage_with_it(
     )  # fmt: skip
     assert len(done.stages) == 1
     assert done.stages[0].epochs == 2
-    assert any(text.startswith("auto: chose") for text in done.stages[0].changed)
+    assert any(text.startswith("chose ") for text in done.stages[0].notes)
     assert inspect_model(load_model(newest(folder))).macs <= 0.5 * shown["parent_cost"]

@@ -63,11 +63,11 @@ def lcrm(
         data,
         training,
         progress,
-        changed=(*said, *built.refitted, *changes),
+        changed=(*built.refitted, *changes),
         skipped=tuple((d.path, d.reason) for d in built.decisions if d.substitute is None),
         rate_option="--learning-rate",
     )
-    return replace(outcome, decisions=built.decisions)
+    return replace(outcome, decisions=built.decisions, notes=said)
 
 
 def scan_model(

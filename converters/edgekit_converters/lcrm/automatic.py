@@ -125,10 +125,10 @@ def _said(
     kept = sorted({t.path for t in scan.trials} - {path for path, _ in point.choices})
     chosen = ", ".join(f"{path} {choice_words(choice)}" for path, choice in point.choices)
     return (
-        f"auto: asked for {wanted}; predicted before training: score "
+        f"asked for {wanted}; predicted before training: score "
         f"{scan.score - point.lost:.3f} ({-100 * point.lost:+.1f} points) at "
         f"{amount(point.cost, unit)}{where} of {amount(costs.parent, unit)}; came out: score "
         f"{scan.score - built.lost:.3f} ({-100 * built.lost:+.1f} points) at {amount(cost, unit)}"
         f"{missed}",
-        f"auto: chose {chosen}" + (f"; kept {', '.join(kept)}" if kept else ""),
+        f"chose {chosen}" + (f"; kept {', '.join(kept)}" if kept else ""),
     )
