@@ -121,7 +121,7 @@ def _next(
 
     def make(folder: Path) -> dict[str, Any]:
         start = monotonic()
-        given, untrained = _training_data(data), replace(training, epochs=0, tuning_epochs=0)
+        given, untrained = training_data(data), replace(training, epochs=0, tuning_epochs=0)
         model, outcomes = staged.load(), []
         for index, step in enumerate(passes):
             outcomes.append(
@@ -193,7 +193,8 @@ def _weights_key(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _training_data(data: Dataset | None) -> TrainingData | None:
+def training_data(data: Dataset | None) -> TrainingData | None:
+    """What training may see of a data set, as the converters take it."""
     import edgekit_converters as ec
 
     if data is None:
