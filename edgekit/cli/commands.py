@@ -288,6 +288,13 @@ def _out(options: argparse.Namespace, parent: Parent) -> Path:
     return Path("edgekit-runs") / f"{name}-{parent.key[:6]}"
 
 
+def search(options: argparse.Namespace) -> int:
+    """`edgekit search`."""
+    from edgekit.cli.searching import run
+
+    return run(options)
+
+
 def boards(options: argparse.Namespace) -> int:
     """`edgekit boards`."""
     from edgekit.cli.boards import run
@@ -304,4 +311,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "optimize": optimize,
     "profile": profile,
     "report": report,
+    "search": search,
 }

@@ -16,8 +16,8 @@ from edgekit_converters.complexity import total_macs
 from edgekit_converters.errors import SearchError
 from edgekit_converters.graph import check_graph, read_graph
 from edgekit_converters.lcrm.rules import Weights
-from edgekit_converters.load import load_model
 from edgekit_converters.objective import objective_for
+from edgekit_converters.search.best import Shelf, winner
 from edgekit_converters.search.building import open_places, substituted
 from edgekit_converters.search.hyperparameters import optimizer, restarted
 from edgekit_converters.search.space import Space, Values, What, space_of
@@ -32,8 +32,8 @@ from edgekit_converters.search.study import (
     importances,
     run_trials,
 )
-from edgekit_converters.search.substitutes import STANDARD, parse_candidate
-from edgekit_converters.stage import fingerprint, save_model
+from edgekit_converters.search.substitutes import parse_candidate
+from edgekit_converters.stage import fingerprint
 from edgekit_converters.train import (
     Training,
     TrainingData,
@@ -148,8 +148,8 @@ def search(
     path, name = Path(storage), asked.study or asked.what
     given = cost_of(model)
     with open_study(path, name, _identity(model, data, asked, space, training)) as study:
-        folder = path.with_name(f"{path.stem}-models")
-        shelf = _Shelf(folder, name, given.parameters, asked.what, study)
+        folder = path.with_name(f"{path.stem}-models") / name
+        shelf = Shelf(folder, given.parameters, asked.what, study)
 
         def evaluate(number: int, values: Values, report: Report) -> tuple[float, dict[str, Any]]:
             made, score, facts = train_one(model, data, asked, training, values, report)
@@ -174,20 +174,6 @@ def search(
             None if best is None else shelf.file(best.number),
             space.size, given, validation_score(model, data), importances(study),
         )  # fmt: skip
-
-
-def winner(trials: tuple[Trial, ...], what: What, parameters: int) -> Trial | None:
-    """The complete trial with the highest score, the earlier of two.
-
-    Of substitutes the paper takes only those that lessen the model's parameters (Appendix A), and
-    so does this as long as there is one; the standard convolution is no substitute.
-    """
-    complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
-    if what == "substitutes":
-        complete = [trial for trial in complete if trial.values["substitute"] != STANDARD]
-        fewer = [trial for trial in complete if trial.facts["parameters"] < parameters]
-        complete = fewer or complete
-    return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)
 
 
 def cost_of(model: Any) -> Cost:
@@ -280,57 +266,3 @@ def _data_key(data: TrainingData) -> str:
         digest.update(f"{given.shape}{given.dtype}".encode())
         digest.update(np.ascontiguousarray(given).data)
     return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Shelf:
-    """The folder where a study keeps the model of its best trial, and only that."""
-
-    folder: Path
-    study_name: str
-    parameters: int
-    what: What
-    study: Any
-
-    def file(self, number: int) -> Path:
-        return self.folder / f"{self.study_name}-trial-{number}.keras"
-
-    def offer(
-        self, number: int, values: Values, score: float, facts: dict[str, Any], model: Any
-    ) -> None:
-        """Keeps a trial's model if it would win, before the study hears of the trial."""
-        new = Trial(number, values, "complete", score, "", facts)
-        if winner((*finished(self.study), new), self.what, self.parameters) == new:
-            self.put(number, model)
-
-    def put(self, number: int, model: Any) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Keras takes no other ending, and a killed search must leave no half of a file.
-            partial = self.folder / f".{self.study_name}.partial.keras"
-            save_model(model, partial)
-            partial.replace(self.file(number))
-            kept = {self.file(number)}
-            best = winner(finished(self.study), self.what, self.parameters)
-            if best is not None:
-                # The study has not heard of the new one yet.
-                kept.add(self.file(best.number))
-            for other in self.folder.glob(f"{self.study_name}-trial-*.keras"):
-                if other not in kept:
-                    other.unlink()
-        except OSError as error:
-            raise SearchError(
-                f"The best trial's model cannot be kept in {self.folder} ({error.strerror}); make "
-                "room there or make it writable, and give the same command again."
-            ) from error
-
-
-def load_best(found: Found, *, safe: bool = True) -> Any:
-    """The winner's trained model.
-
-    Raises:
-        SearchError: no trial is complete.
-    """
-    if found.model is None:
-        raise SearchError(f"The study {found.study!r} has no complete trial whose model there is.")
-    return load_model(found.model, safe=safe)

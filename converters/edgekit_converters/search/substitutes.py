@@ -130,7 +130,7 @@ def parse_candidate(text: str) -> Candidate:
 
 
 def candidates() -> tuple[str, ...]:
-    """What is searched unless told otherwise: all kinds alone, and all pairs of Table 15's kinds."""
+    """What is searched unless told otherwise: all kinds alone, and pairs of those of Table 15."""
     pairs = (f"{first}+{second}" for first, second in itertools.combinations(_PAIRED, 2))
     return (STANDARD, *_SINGLE, *pairs, LCRM)
 
