@@ -20,6 +20,7 @@ from edgekit_converters.lcrm.plan import (
 from edgekit_converters.lcrm.rewrite import build_substitute, crop_to_centres
 from edgekit_converters.lcrm.rules import Substitute, Weights
 from edgekit_converters.rewriting import rewrite
+from edgekit_converters.search.grouped import BlockConv2D
 from edgekit_converters.search.substitutes import (
     Candidate,
     Chain,
@@ -72,7 +73,8 @@ def substituted(
     """A copy of the model in which the candidate stands for each convolution that it fits.
 
     New layers start fresh, the others with their weights or, with `weights="fresh"`, anew. Strides,
-    padding, dilation, activation and regularisers are the convolution's.
+    padding, dilation, activation and regularisers are the convolution's. Group convolutions are
+    there in a form that trains fast: give the trained model to `grouped.plain`.
 
     Raises:
         RewriteError: it fits none; the reasons are named.
@@ -136,12 +138,15 @@ def _chain(conv: Any, chain: Chain, input_shape: Any) -> Callable[[Any], Any]:
 
 def _convolve(conv: Any, layer: Convolve) -> Callable[[Any], Any]:
     kind = "grouped" if layer.groups > 1 else "dilated" if layer.spread > 1 else "standard"
-    made = _like(
-        conv,
-        filters=layer.filters,
-        groups=layer.groups,
-        dilation_rate=[rate * layer.spread for rate in conv.dilation_rate],
-        name=f"{conv.name}_{kind}",
+    config = {**conv.get_config(), "trainable": True}
+    made = (BlockConv2D if layer.groups > 1 else keras.layers.Conv2D).from_config(
+        config
+        | {
+            "filters": layer.filters,
+            "groups": layer.groups,
+            "dilation_rate": [rate * layer.spread for rate in conv.dilation_rate],
+            "name": f"{conv.name}_{kind}",
+        }
     )
     wider = [
         (size - 1) * rate * (layer.spread - 1)

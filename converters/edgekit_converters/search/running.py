@@ -19,6 +19,7 @@ from edgekit_converters.lcrm.rules import Weights
 from edgekit_converters.objective import objective_for
 from edgekit_converters.search.best import Shelf, winner
 from edgekit_converters.search.building import open_places, substituted
+from edgekit_converters.search.grouped import plain
 from edgekit_converters.search.hyperparameters import optimizer, restarted
 from edgekit_converters.search.space import Space, Values, What, space_of
 from edgekit_converters.search.storage import load_optuna, open_study
@@ -221,7 +222,7 @@ def train_one(
     )  # fmt: skip
     facts |= {**asdict(cost_of(trained)), "epochs": done.epochs, "best_epoch": done.best_epoch}
     facts["val_loss"] = done.history["val_loss"]
-    return trained, validation_score(trained, data), facts
+    return plain(trained), validation_score(trained, data), facts
 
 
 def _training(what: What, training: Training, values: Values) -> Training:
