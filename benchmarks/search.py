@@ -67,7 +67,7 @@ def _substitutes(options: argparse.Namespace, storage: Path) -> None:
 
     names = (*TABLE_15, *FURTHER)
     asked = Search(pruner="none", weights="fresh", choices={"substitute": names})
-    done = _search(options, storage, "parent:alexnet_small", asked, batch_size=64)
+    done = _search(options, storage, "parent:alexnet_small", asked, batch_size=16)
     full = ec.PARENTS["alexnet"]()
     trials = {str(trial.values["substitute"]): trial for trial in done.found.trials}
     table = [
@@ -98,6 +98,7 @@ def _substitutes(options: argparse.Namespace, storage: Path) -> None:
 def _hyperparameters(options: argparse.Namespace, storage: Path) -> None:
     from edgekit_converters.search.running import Search
 
+    ec.set_seed(options.seed)
     parent, _ = ec.apply_lcrm(ec.PARENTS["alexnet_small"](), weights="fresh")
     asked = Search("hyperparameters", trials=options.trials)
     done = _search(options, storage, parent, asked)
@@ -142,6 +143,7 @@ def _conditions(options: argparse.Namespace, done: Searched) -> dict[str, Any]:
         "validation_samples": 1000,
         "test_samples": 2000,
         "epochs": options.epochs,
+        "batch_size": None if options.hyperparameters else 16,
         "best": None if best is None else best.values,
         "best_on_test": None if done.test is None else encode(done.test),
     }

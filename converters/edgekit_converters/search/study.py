@@ -144,7 +144,9 @@ def next_values(study: Any, space: Space, sampler: Sampler, seed: int) -> Values
     tried = {_key(trial.values) for trial in finished(study)}
     if sampler == "tpe":
         for attempt in range(_ATTEMPTS):
-            values = _suggested(study, space, _seed(seed, len(tried), attempt))
+            # The likeliest gain of many draws is often a point tried before; single draws spread.
+            draws = 24 if attempt == 0 else 1
+            values = _suggested(study, space, _seed(seed, len(tried), attempt), draws)
             if _key(values) not in tried:
                 return values
     return next((point for point in space.points(seed) if _key(point) not in tried), None)
@@ -176,12 +178,19 @@ def importances(study: Any) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def _suggested(study: Any, space: Space, seed: int) -> Values:
+def _suggested(study: Any, space: Space, seed: int, draws: int) -> Values:
     """TPE's next point, from a copy of the finished trials: nothing is stored."""
     optuna = load_optuna()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_WARMING_UP)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=_WARMING_UP,
+            n_ei_candidates=draws,
+            multivariate=False,
+            # The best quarter: no point comes twice, so the best tenth would soon be used up.
+            gamma=lambda count: -(-count // 4),
+        )
     copy = optuna.create_study(direction="maximize", sampler=sampler)
     numbers = {trial.number for trial in finished(study)}
     copy.add_trials([trial for trial in study.get_trials() if trial.number in numbers])
