@@ -160,7 +160,7 @@ def test_a_candidate_that_fits_nowhere_and_a_model_without_convolutions_are_refu
     with pytest.raises(ec.RewriteError, match=r"group\(5\) fits no convolution .*second: 5 groups"):
         substituted(small(), parse_candidate("group(5)"))
     flat = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="flat")
-    with pytest.raises(ec.RewriteError, match="'flat' has no convolution .*none at all"):
+    with pytest.raises(ec.RewriteError, match=r"'flat' has no convolution .*none at all"):
         open_places(flat, (), True)
     with pytest.raises(ec.RewriteError, match="matches no convolution"):
         open_places(small(), ("nothing*",), True)

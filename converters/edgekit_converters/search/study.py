@@ -184,12 +184,7 @@ def _suggested(study: Any, space: Space, seed: int, draws: int) -> Values:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=_WARMING_UP,
-            n_ei_candidates=draws,
-            multivariate=False,
-            # The best quarter: no point comes twice, so the best tenth would soon be used up.
-            gamma=lambda count: -(-count // 4),
+            seed=seed, n_startup_trials=_WARMING_UP, n_ei_candidates=draws, multivariate=False
         )
     copy = optuna.create_study(direction="maximize", sampler=sampler)
     numbers = {trial.number for trial in finished(study)}
