@@ -1,8 +1,9 @@
 """The LCRM paper's Appendix A on a small AlexNet: substitutes (Table 15), settings (Table 16).
 
-Untrained parent:alexnet_small on generated glyphs, every trial from fresh weights as in the paper,
-none given up early. With --hyperparameters: TPE over Table 16's grid, on the LCRM version, as the
-paper does it. Stopped, it goes on with --storage where it was.
+Untrained parent:alexnet_small on generated glyphs (or with --task digits parent:digits_cnn on
+digits, which few epochs teach); every trial from fresh weights as in the paper, none given up.
+With --hyperparameters: TPE over Table 16's grid, on the LCRM version, as the paper does it.
+Stopped, it goes on with --storage where it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import results
 
 import edgekit_converters as ec
-from edgekit import load_data
 from edgekit.data.generated import generated
 from edgekit.optimization import load_data_for, load_parent
 from edgekit.progress import Step
@@ -35,6 +35,8 @@ TABLE_15 = {
 }
 """Millions of parameters and accuracy at epoch 24; the paper's model 7 (DWS + PWC) is LCRM."""
 FURTHER = ("separable", "separable+pointwise")
+_MODELS = {"glyphs": "alexnet_small", "digits": "digits_cnn"}
+_BATCH = 16
 TABLE_16 = {
     "initializer": "uniform",
     "batch_size": 128,
@@ -47,6 +49,7 @@ TABLE_16 = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hyperparameters", action="store_true", help="Table 16 instead")
+    parser.add_argument("--task", choices=_MODELS, default="glyphs")
     parser.add_argument("--samples", type=int, default=2000, help="glyphs to train on")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--trials", type=int, default=12, help="of TPE")
@@ -65,13 +68,13 @@ def _substitutes(options: argparse.Namespace, storage: Path) -> None:
     from edgekit_converters.search.running import Search
     from edgekit_converters.search.substitutes import parse_candidate
 
-    names = (*TABLE_15, *FURTHER)
+    names, model = (*TABLE_15, *FURTHER), _MODELS[options.task]
     asked = Search(pruner="none", weights="fresh", choices={"substitute": names})
-    done = _search(options, storage, "parent:alexnet_small", asked, batch_size=16)
+    done = _search(options, storage, f"parent:{model}", asked, batch_size=_BATCH)
     full = ec.PARENTS["alexnet"]()
     trials = {str(trial.values["substitute"]): trial for trial in done.found.trials}
     table = [
-        ["substitute", "AlexNet, paper", "AlexNet, counted", "alexnet_small", "its MACs",
+        ["substitute", "AlexNet, paper", "AlexNet, counted", model, "its MACs",
          "accuracy, paper", "accuracy here", "validation loss"]
     ]  # fmt: skip
     rows = []
@@ -92,14 +95,15 @@ def _substitutes(options: argparse.Namespace, storage: Path) -> None:
                 f"{min(trial.facts['val_loss']):.3f}",
             ]
         )  # fmt: skip
-    results.write("search", {**_conditions(options, done), "rows": rows}, table)
+    name = "search" if options.task == "glyphs" else f"search_{options.task}"
+    results.write(name, {**_conditions(options, done), "rows": rows}, table)
 
 
 def _hyperparameters(options: argparse.Namespace, storage: Path) -> None:
     from edgekit_converters.search.running import Search
 
     ec.set_seed(options.seed)
-    parent, _ = ec.apply_lcrm(ec.PARENTS["alexnet_small"](), weights="fresh")
+    parent, _ = ec.apply_lcrm(ec.PARENTS[_MODELS[options.task]](), weights="fresh")
     asked = Search("hyperparameters", trials=options.trials)
     done = _search(options, storage, parent, asked)
     best = done.found.best
@@ -120,14 +124,19 @@ def _search(
     options: argparse.Namespace, storage: Path, model: Any, asked: Any, **training: Any
 ) -> Searched:
     parent = load_parent(model, seed=options.seed)
-    splits = (options.samples, 1000, 2000)
-    arrays = generated("glyphs", (24, 24, 1), seed=options.seed, samples=splits)
-    data = load_data_for(parent, load_data(arrays, (24, 24, 1), seed=options.seed))
+    data = load_data_for(parent, _data(options), seed=options.seed)
     return search(
         parent, data, asked,
         training=ec.Training(epochs=options.epochs, seed=options.seed, **training),
         storage=storage, out=storage.with_name(f"best-{asked.what}.keras"), progress=_print,
     )  # fmt: skip
+
+
+def _data(options: argparse.Namespace) -> Any:
+    if options.task == "digits":
+        return "digits"
+    splits = (options.samples, 1000, 2000)
+    return generated("glyphs", (24, 24, 1), seed=options.seed, samples=splits)
 
 
 def _print(step: Step) -> None:
@@ -138,12 +147,12 @@ def _print(step: Step) -> None:
 def _conditions(options: argparse.Namespace, done: Searched) -> dict[str, Any]:
     best = done.found.best
     return {
+        "task": options.task,
+        "model": _MODELS[options.task],
         "seed": options.seed,
-        "samples": options.samples,
-        "validation_samples": 1000,
-        "test_samples": 2000,
+        "samples": options.samples if options.task == "glyphs" else "all",
         "epochs": options.epochs,
-        "batch_size": None if options.hyperparameters else 16,
+        "batch_size": "searched" if options.hyperparameters else _BATCH,
         "best": None if best is None else best.values,
         "best_on_test": None if done.test is None else encode(done.test),
     }
