@@ -123,7 +123,7 @@ def _table(done: Searched, front: set[int]) -> Table:
         cost = (
             [count_text(facts["parameters"]), count_text(facts["macs"])] if complete else ["", ""]
         )
-        kept = [str(len(facts["replaced"]))] if complete else [""]
+        kept = [str(len(facts.get("replaced", ())))] if complete else [""]
         told = f"{trial.state}: {trial.reason}" if trial.reason else _left(left)
         table.add_row(
             mark,
