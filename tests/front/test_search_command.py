@@ -6,9 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import keras
 import pytest
@@ -20,19 +20,26 @@ pytest.importorskip("optuna")
 NAMES = "substitute=standard,group(2)+dilated,pointwise,group(5)"
 
 
+Search = Callable[..., str]
+
+
+@pytest.fixture
 def search(
-    model: Path, data: Path, folder: Path, *more: str, code: int = 0, json_out: bool = True
-) -> Any:
-    done = subprocess.run(
-        command(model, data, folder, *more, *(["--json"] if json_out else [])),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    if code == 2:
-        return done.stderr
-    return json.loads(done.stdout) if json_out else done.stdout
+    tiny_keras: Path, digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Search:
+    """The command in this process: its output, or where it is to fail what it said."""
+
+    def run(*more: str, code: int = 0) -> str:
+        kept = signal.getsignal(signal.SIGTERM)
+        try:
+            ended = main([*command(tiny_keras, digits_npz, tmp_path)[3:], *more])
+        finally:
+            signal.signal(signal.SIGTERM, kept)
+        said = capsys.readouterr()
+        assert ended == code, said.err
+        return said.err if code else said.out
+
+    return run
 
 
 def command(model: Path, data: Path, folder: Path, *more: str) -> list[str]:
@@ -44,12 +51,12 @@ def command(model: Path, data: Path, folder: Path, *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_substitutes_are_rated_and_the_best_is_a_model_of_keras_own_layers(
-    tiny_keras: Path, digits_npz: Path, tmp_path: Path
+    search: Search, tiny_keras: Path, tmp_path: Path
 ) -> None:
     before = tiny_keras.read_bytes()
     best = tmp_path / "best.keras"
     narrow = ("--choices", NAMES)
-    told = search(tiny_keras, digits_npz, tmp_path, *narrow, "-o", str(best))
+    told = json.loads(search(*narrow, "-o", str(best), "--json"))
     by_name = {trial["values"]["substitute"]: trial for trial in told["trials"]}
     assert list(by_name) == ["standard", "group(2)+dilated", "pointwise", "group(5)"]
     assert by_name["group(5)"]["state"] == "failed"
@@ -64,27 +71,27 @@ def test_substitutes_are_rated_and_the_best_is_a_model_of_keras_own_layers(
     assert 0 <= told["test"]["value"] <= 1
     assert tiny_keras.read_bytes() == before
 
-    again = search(tiny_keras, digits_npz, tmp_path, *narrow)
+    again = json.loads(search(*narrow, "--json"))
     assert again["trials"] == told["trials"]
     assert again["test"] is None
-    text = search(tiny_keras, digits_npz, tmp_path, *narrow, json_out=False)
+    text = search(*narrow)
     assert "★" in text
     assert "-o best.keras" in text
     assert "5 groups do not divide" in text
-    other = search(tiny_keras, digits_npz, tmp_path, *narrow, "--seed", "3", code=2)
+    other = search(*narrow, "--seed", "3", code=2)
     assert "was made with another seed (0, now 3)" in other
 
 
 @pytest.mark.slow
 def test_hyperparameters_train_the_whole_model_and_are_told_with_how_to_use_them(
-    tiny_keras: Path, digits_npz: Path, tmp_path: Path
+    search: Search,
 ) -> None:
     more = ("--what", "hyperparameters", "--choices", "batch_size=64,128", "--trials", "2")
-    text = search(tiny_keras, digits_npz, tmp_path, *more, json_out=False)
+    text = search(*more)
     assert "2 of 750 points tried" in text
     assert "keras.optimizers." in text
     assert "--learning-rate" in text
-    told = search(tiny_keras, digits_npz, tmp_path, *more)
+    told = json.loads(search(*more, "--json"))
     assert [set(trial["values"]) for trial in told["trials"]] == [
         {"initializer", "batch_size", "optimizer", "learning_rate", "activation"}
     ] * 2
@@ -93,7 +100,7 @@ def test_hyperparameters_train_the_whole_model_and_are_told_with_how_to_use_them
 
 @pytest.mark.slow
 def test_a_killed_search_loses_its_running_trial_and_nothing_else(
-    tiny_keras: Path, digits_npz: Path, tmp_path: Path
+    search: Search, tiny_keras: Path, digits_npz: Path, tmp_path: Path
 ) -> None:
     narrow = ("--choices", "substitute=standard,pointwise,separable")
     with subprocess.Popen(
@@ -107,7 +114,7 @@ def test_a_killed_search_loses_its_running_trial_and_nothing_else(
     assert child.returncode == -signal.SIGKILL
     first = rows(tmp_path)
     assert [state for _, state, _ in first] == ["COMPLETE", "RUNNING"]
-    told = search(tiny_keras, digits_npz, tmp_path, *narrow)
+    told = json.loads(search(*narrow, "--json"))
     assert [trial["number"] for trial in told["trials"]] == [0, 2, 3]
     names = [trial["values"]["substitute"] for trial in told["trials"]]
     assert names == ["standard", "pointwise", "separable"]
@@ -155,18 +162,7 @@ def test_without_optuna_one_sentence_says_how_to_get_it(
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_any_training(
-    capsys: pytest.CaptureFixture[str],
-    tiny_keras: Path,
-    digits_npz: Path,
-    tmp_path: Path,
-    more: list[str],
-    told: str,
+    search: Search, tmp_path: Path, more: list[str], told: str
 ) -> None:
-    kept = signal.getsignal(signal.SIGTERM)
-    try:
-        code = main([*command(tiny_keras, digits_npz, tmp_path)[3:], *more])
-    finally:
-        signal.signal(signal.SIGTERM, kept)
-    assert code == 2
-    assert told in capsys.readouterr().err
+    assert told in search(*more, code=2)
     assert not (tmp_path / "search.db").exists()
