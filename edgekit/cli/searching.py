@@ -113,8 +113,8 @@ def _table(done: Searched, front: set[int]) -> Table:
         box=None,
         pad_edge=False,
     )
-    for heading in ("", "trial", *names, "score", *numbers, "epochs", ""):
-        right = heading in ("trial", "score", "epochs", *numbers)
+    for heading in ("", "trial", *names, "score", *numbers, "best epoch", ""):
+        right = heading in ("trial", "score", "best epoch", *numbers)
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for trial in sorted(found.trials, key=_order):
         facts, complete = trial.facts, trial.state == "complete"
