@@ -204,7 +204,7 @@ def _weights_key(model: Any) -> str:
 
 
 def training_data(data: Dataset | None) -> TrainingData | None:
-    """The data as the converters take them."""
+    """What training may see of a data set, as the converters take it."""
     import edgekit_converters as ec
 
     if data is None:

@@ -81,11 +81,11 @@ def activations(
     """
     graph = read_graph(model)
     check_where("activations", "layer", step.where, [call.path for call in graph.calls])
-    ends, gates = _ends(graph), _gates(graph)
+    ends, gates = output_activations(graph), gate_activations(graph)
     replacements: dict[str, Replacement] = {}
     changed, skipped, seen = [], [], set()
     for call in graph.calls:
-        name = _activation(call.layer)
+        name = activation_name(call.layer)
         if name not in CHEAP and name not in _STAYING:
             continue
         reason = _left(call, name, step, ends, gates)
@@ -116,7 +116,7 @@ def activations(
     )  # fmt: skip
 
 
-def _activation(layer: Any) -> str:
+def activation_name(layer: Any) -> str:
     """The name of the activation that a layer or operation computes; empty where it has none."""
     kind = type(layer).__name__
     if not isinstance(layer, keras.layers.Layer):
@@ -124,10 +124,10 @@ def _activation(layer: Any) -> str:
     if isinstance(layer, keras.layers.ELU):
         return "elu"
     if isinstance(layer, keras.layers.Wrapper):
-        return _activation(layer.layer)
+        return activation_name(layer.layer)
     function = getattr(layer, "activation", None)
     if isinstance(function, keras.layers.Layer):
-        return _activation(function)
+        return activation_name(function)
     name = getattr(function, "__name__", "")
     return name if function is getattr(keras.activations, name, None) else ""
 
@@ -177,7 +177,7 @@ def _replacing(target: str) -> Replacement:
     return replace
 
 
-def _ends(graph: Graph) -> set[int]:
+def output_activations(graph: Graph) -> set[int]:
     """The layers (by `id`) whose activation is the last on the way to an output."""
     final, found = set(graph.outputs), set()
     for call in reversed(graph.calls):
@@ -192,10 +192,10 @@ def _ends(graph: Graph) -> set[int]:
 
 def _ends_a_path(layer: Any) -> bool:
     """Whether nothing in front of a layer is the output's own activation."""
-    return bool(_activation(layer) not in ("", "linear") or getattr(layer, "weights", ()))
+    return bool(activation_name(layer) not in ("", "linear") or getattr(layer, "weights", ()))
 
 
-def _gates(graph: Graph) -> set[int]:
+def gate_activations(graph: Graph) -> set[int]:
     """The layers (by `id`) whose bounded activation is multiplied with another tensor."""
     multiplied: set[int] = set()
     found = set()
@@ -204,7 +204,7 @@ def _gates(graph: Graph) -> set[int]:
         if kind in _PRODUCTS and len(call.inputs) > 1:
             multiplied.update(call.inputs)
         elif multiplied.intersection(call.outputs):
-            if _activation(call.layer) in _BOUNDED:
+            if activation_name(call.layer) in _BOUNDED:
                 found.add(id(call.layer))
             elif kind in _HANDING_ON:
                 multiplied.update(call.inputs)

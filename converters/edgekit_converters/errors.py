@@ -27,3 +27,7 @@ class ExportError(ConverterError):
 
 class ProofError(ConverterError):
     """A pass or a file whose weights do not hold what was asked of them."""
+
+
+class SearchError(ConverterError):
+    """A study that cannot be opened or does not belong to what is searched."""

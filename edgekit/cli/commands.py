@@ -290,6 +290,13 @@ def out_of(options: argparse.Namespace, parent: Parent) -> Path:
     return Path("edgekit-runs") / f"{name}-{parent.key[:6]}"
 
 
+def search(options: argparse.Namespace) -> int:
+    """`edgekit search`."""
+    from edgekit.cli.searching import run
+
+    return run(options)
+
+
 def boards(options: argparse.Namespace) -> int:
     """`edgekit boards`."""
     from edgekit.cli.boards import run
@@ -314,4 +321,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "profile": profile,
     "report": report,
     "scan": scan,
+    "search": search,
 }

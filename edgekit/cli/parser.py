@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
     _boards(commands.add_parser("boards", help="add, list, check, calibrate and remove boards"))
     _estimate(commands.add_parser("estimate", help="what a .tflite file would cost elsewhere"))
+    _search(commands.add_parser("search", help="try substitutes for convolutions, or settings"))
     _report(commands.add_parser("report", help="show a finished comparison again"))
     _demo(commands.add_parser("demo", help="the whole way on handwritten digits, in minutes"))
     return top
@@ -201,6 +202,79 @@ def _estimate(command: argparse.ArgumentParser) -> None:
     _arithmetic(command)
     command.add_argument(
         "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
+    )
+    _common(command)
+
+
+def _search(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Trains a model for every substitute of its convolutions (LCRM paper, Table 15), or for "
+        "settings of its training (Table 16), rates each on the validation samples, and keeps the "
+        "best. Stopped or killed, it goes on where it was when the same command is given again."
+    )
+    _model(command)
+    _data(command, required=True)
+    command.add_argument(
+        "--what",
+        choices=("substitutes", "hyperparameters"),
+        default="substitutes",
+        help="default: %(default)s",
+    )
+    command.add_argument(
+        "--sampler",
+        choices=("grid", "tpe"),
+        help="default: grid for substitutes, tpe for hyperparameters",
+    )
+    command.add_argument(
+        "--pruner",
+        choices=("median", "halving", "none"),
+        default="median",
+        help="what gives hopeless trials up early (default: %(default)s)",
+    )
+    command.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="of the whole study (default: the whole grid, or 30 with tpe)",
+    )
+    command.add_argument(
+        "--choices",
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="narrow what is tried: substitute=standard,group(8),group+dilated, batch_size=32,64, "
+        "…; may be given more than once",
+    )
+    command.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="convolutions to replace, such as 'conv*,!conv2' (default: all but first and last)",
+    )
+    command.add_argument(
+        "--weights",
+        choices=("kept", "fresh"),
+        default="kept",
+        help="of the layers that stay, in a search of substitutes (default: %(default)s)",
+    )
+    command.add_argument(
+        "--storage", default="search.db", metavar="FILE", help="default: %(default)s"
+    )
+    command.add_argument("--study", metavar="NAME", help="in the storage (default: as --what)")
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="BEST.keras",
+        help="write the best trial's model there and rate it on the test samples",
+    )
+    group = command.add_argument_group("training of each trial")
+    group.add_argument("--epochs", type=int, default=5, help="default: %(default)s")
+    group.add_argument("--learning-rate", type=float, help="of substitutes (default: 0.001)")
+    group.add_argument("--batch-size", type=int, help="of substitutes (default: 32)")
+    group.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    group.add_argument(
+        "--deterministic", action="store_true", help="same seed, same scores; slower training"
     )
     _common(command)
 

@@ -103,25 +103,40 @@ def plan_lcrm(
     if style not in STYLES:
         raise RewriteError(f"lcrm knows no style {style!r}; choose one of {', '.join(STYLES)}.")
     usual = Choice(multiplier, spatial)
-    convolutions = _unique(call for call in graph.calls if _holds_convolution(call.layer))
+    convolutions = convolution_calls(graph)
     check_where("lcrm", "convolution", where, [call.path for call in convolutions])
     total, unknown = total_macs(graph)
-    shared = {layer for layer, times in graph.times_called().items() if times > 1}
-    first, last = (_firsts(graph), _lasts(graph)) if keep_ends else (set(), set())
+    staying = why_left(graph, convolutions, where=where, keep_ends=keep_ends)
     decisions = []
     for call in convolutions:
-        left = (
-            _foreign(call.layer)
-            or ("excluded by where" if not selected(call.path, where) else "")
-            or ("kept by choice" if choices is not None and call.path not in choices else "")
-            or ("shared: the same weights serve several calls" if id(call.layer) in shared else "")
-            or ("first convolution" if id(call.layer) in first else "")
-            or ("last convolution: it makes the output" if id(call.layer) in last else "")
-        )
+        unchosen = choices is not None and call.path not in choices
+        left = staying.get(call.path, "") or ("kept by choice" if unchosen else "")
         choice = usual if choices is None else choices.get(call.path, usual)
         decision = _left(call, left, total) if left else _replaced(call, style, choice, total)
         decisions.append(replace(decision, all_counted=not unknown))
     return tuple(decisions)
+
+
+def convolution_calls(graph: Graph) -> list[Call]:
+    """The first call of every layer that is a convolution or holds one."""
+    return _unique(call for call in graph.calls if _holds_convolution(call.layer))
+
+
+def why_left(
+    graph: Graph, convolutions: list[Call], *, where: tuple[str, ...] = (), keep_ends: bool = True
+) -> dict[str, str]:
+    """Why some convolutions stay whatever would replace them, by path; no other is named."""
+    shared = {layer for layer, times in graph.times_called().items() if times > 1}
+    first, last = (_firsts(graph), _lasts(graph)) if keep_ends else (set(), set())
+    reasons = {
+        call.path: _foreign(call.layer)
+        or ("excluded by where" if not selected(call.path, where) else "")
+        or ("shared: the same weights serve several calls" if id(call.layer) in shared else "")
+        or ("first convolution" if id(call.layer) in first else "")
+        or ("last convolution: it makes the output" if id(call.layer) in last else "")
+        for call in convolutions
+    }
+    return {path: reason for path, reason in reasons.items() if reason}
 
 
 def normalisations_behind(graph: Graph, paths: set[str]) -> set[str]:
