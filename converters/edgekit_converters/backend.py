@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from edgekit_converters.errors import TrainingError
+from edgekit_converters.quiet import quiet
 
 BACKENDS: dict[str, str] = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 """Keras' backends that can train, and what each is called to pip."""
@@ -62,7 +63,8 @@ def chosen_backend() -> str:
     told = os.environ.get("KERAS_BACKEND")
     if told is not None:
         choose_backend(told)
-    import keras
+    with quiet():
+        import keras
 
     return str(keras.backend.backend())
 

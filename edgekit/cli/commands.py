@@ -295,6 +295,13 @@ def boards(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def train(options: argparse.Namespace) -> int:
+    """`edgekit train`."""
+    from edgekit.cli.training import run
+
+    return run(options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "boards": boards,
     "compare": compare,
@@ -304,4 +311,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "optimize": optimize,
     "profile": profile,
     "report": report,
+    "train": train,
 }
