@@ -66,6 +66,9 @@ def chosen_backend() -> str:
     with quiet():
         import keras
 
+        # Keras imports TensorFlow under any backend, and TensorFlow greets everybody who does: when
+        # the first configuration is written, which is here.
+        keras.saving.serialize_keras_object(keras.initializers.Zeros())
     return str(keras.backend.backend())
 
 

@@ -75,10 +75,10 @@ def _serve(request: Request, answers: TextIO) -> None:
         x, y = np.load(request.samples), np.load(request.targets)
         model = load_model(request.model, safe=request.safe)
         backend = backend_here()
-        before, own = rss_bytes(), _forget_peak()
         steps = TimedSteps(
             model, x, y, Objective(**request.objective), request.batch_size, request.seed
         )
+        before, own = rss_bytes(), _forget_peak()
         _say(answers, backend=backend.name, version=backend.version, device=backend.device)
         for line in sys.stdin:
             word, *counts = line.split()
