@@ -113,13 +113,14 @@ def row_of(told: Told, meters: Meters, images: int) -> TrainingRow:
 def _throughput(blocks: tuple[Block, ...], size: int) -> Number:
     turns = [size * len(block.seconds) / math.fsum(block.seconds) for block in blocks]
     seconds = [s for block in blocks for s in block.seconds]
-    return Number.measured(size * len(seconds) / math.fsum(seconds), min(turns), max(turns))
+    value = size * len(seconds) / math.fsum(seconds)
+    return Number.measured(value, min(value, *turns), max(value, *turns))
 
 
 def _median_ms(blocks: tuple[Block, ...]) -> Number:
     turns = [median(block.seconds) * 1e3 for block in blocks]
     value = median([s for block in blocks for s in block.seconds]) * 1e3
-    return Number.measured(value, min(turns), max(turns))
+    return Number.measured(value, min(value, *turns), max(value, *turns))
 
 
 def _p90_ms(seconds: list[float]) -> Number:

@@ -7,10 +7,11 @@ that a machine that drifts does not favour one of them.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,21 +78,17 @@ class Subject:
     code: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Work:
-    """What all children have in common."""
+    """What all measurements have in common."""
 
     folder: Path
     data: Dataset
     options: ProfileOptions
     environ: Mapping[str, str]
     meters: Meters
-    requests: dict[str, Request]
+    requests: Mapping[str, Request]
     progress: Listener
-    done: int = 0
-    total: int = 1
-    rows: dict[tuple[int, str], TrainingRow] = field(default_factory=dict)
-    told: list[Told] = field(default_factory=list)
 
 
 def rewritten(subject: Subject, recipe: str, seed: int = 0) -> Subject:
@@ -102,8 +99,6 @@ def rewritten(subject: Subject, recipe: str, seed: int = 0) -> Subject:
     Raises:
         RunError: another pass is asked for.
     """
-    from dataclasses import replace
-
     import edgekit_converters as ec
     from edgekit.store import content_key
 
@@ -153,19 +148,22 @@ def profile_training(
         environment = _environment(environ)
         requests = _requests(Path(folder), subjects, data, options)
         with metered(options.meter, options.board_profile, environment) as meters:
-            total = len(subjects) * len(options.batch_sizes)
-            work = _Work(
-                Path(folder), data, options, environment, meters, requests, progress, total=total
-            )
-            for size in options.batch_sizes:
-                _one_size(work, size, names)
-        return _profile(work, subjects)
+            work = _Work(Path(folder), data, options, environment, meters, requests, progress)
+            found: list[dict[str, Told | ChildError]] = []
+            for number, size in enumerate(options.batch_sizes, start=1):
+                found.append(_one_size(work, size, names))
+                _tell(work, f"batches of {size} measured", number / len(options.batch_sizes))
+            rows = [
+                _row(name, size, each[name], meters, len(data.train))
+                for size, each in zip(options.batch_sizes, found, strict=True)
+                for name in names
+            ]
+            told = [one for each in found for one in each.values() if isinstance(one, Told)]
+            return _profile(work, subjects, told, rows)
 
 
 def _environment(environ: Mapping[str, str] | None) -> dict[str, str]:
     """Memory of a GPU is to be taken as it is needed, and NVML and CUDA to number GPUs alike."""
-    import sys
-
     from edgekit_converters.backend import chosen_backend
 
     given = dict(os.environ if environ is None else environ)
@@ -212,52 +210,44 @@ def _requests(
     return found
 
 
-def _one_size(work: _Work, size: int, names: Sequence[str]) -> None:
-    """Fills the rows of one batch size; a model whose memory another one took goes on alone."""
-    if size > len(work.data.train):
-        reason = (
-            f"a batch of {size} needs as many training samples, {work.data.name} has "
-            f"{len(work.data.train)}"
-        )
-        for name in names:
-            _finish(work, failed_row(name, size, reason))
-        return
-    failed = _together(work, size, names)
-    for name, error in failed.items():
-        if error.memory and len(names) > 1:
-            failed_alone = _together(work, size, [name])
-            if name not in failed_alone:
-                continue
-            error = failed_alone[name]
-        _finish(work, failed_row(name, size, f"batches of {size}: {error}"))
+def _one_size(work: _Work, size: int, names: Sequence[str]) -> dict[str, Told | ChildError]:
+    """What was measured with one batch size; a model that lacked memory is tried again alone."""
+    given = len(work.data.train)
+    if size > given:
+        reason = f"it needs as many training samples, {work.data.name} has {given}"
+        return dict.fromkeys(names, ChildError(reason, memory=False))
+    found = _together(work, size, names)
+    for name, one in found.items():
+        if isinstance(one, ChildError) and one.memory and len(names) > 1:
+            found.update(_together(work, size, [name]))
+    return found
 
 
-def _together(work: _Work, size: int, names: Sequence[str]) -> dict[str, ChildError]:
-    """Measures models in turns; gives those that failed, and makes the rows of the others."""
-    failed: dict[str, ChildError] = {}
+def _together(work: _Work, size: int, names: Sequence[str]) -> dict[str, Told | ChildError]:
+    """Measures models in turns, each in a process of its own."""
+    found: dict[str, Told | ChildError] = {}
+    done = work.options.batch_sizes.index(size) / len(work.options.batch_sizes)
     with ExitStack() as stack:
-        running: dict[str, tuple[Child, Told]] = {}
+        children: dict[str, Child] = {}
         for name in names:
             place = Path(tempfile.mkdtemp(dir=work.folder)) / "child"
-            request = Request(**{**asdict(work.requests[name]), "batch_size": size})
-            child = stack.enter_context(Child(request, place, work.environ))
+            request = replace(work.requests[name], batch_size=size)
+            children[name] = stack.enter_context(Child(request, place, work.environ))
             try:
-                running[name] = child, Told.hello(name, size, child.hear())
+                found[name] = Told.hello(name, size, children[name].hear())
             except ChildError as error:
-                failed[name] = error
+                found[name] = error
         for command, keep in _commands(work.options):
-            _tell(work, size, command)
-            for name, (child, told) in list(running.items()):
+            _tell(work, f"batches of {size}: {command.split()[0]}", done)
+            for name, told in found.items():
+                if isinstance(told, ChildError):
+                    continue
                 try:
-                    running[name] = child, keep(told, child.ask(command))
+                    found[name] = keep(told, children[name].ask(command))
                 except ChildError as error:
-                    failed[name] = error
-                    child.close()
-                    del running[name]
-        for _, told in running.values():
-            work.told.append(told)
-            _finish(work, row_of(told, work.meters, len(work.data.train)))
-    return failed
+                    found[name] = error
+                    children[name].close()
+    return found
 
 
 def _commands(options: ProfileOptions) -> Iterator[tuple[str, Any]]:
@@ -272,35 +262,32 @@ def _commands(options: ProfileOptions) -> Iterator[tuple[str, Any]]:
         yield f"infer {steps} {seconds / 2}", Told.with_inference
 
 
-def _tell(work: _Work, size: int, command: str) -> None:
-    words = {"train": "training", "infer": "inference", "memory": "memory"}
-    detail = f"batches of {size}: {words[command.split()[0]]}"
-    work.progress(Step("profile training", min(work.done / work.total, 0.99), detail))
+def _tell(work: _Work, detail: str, fraction: float) -> None:
+    work.progress(Step("profile training", fraction, detail))
 
 
-def _finish(work: _Work, row: TrainingRow) -> None:
-    work.rows[row.batch_size, row.model] = row
-    work.done += 1
-    detail = f"{row.model}, batches of {row.batch_size}"
-    if row.error is not None:
-        detail = f"{row.model}: {row.error}"
-    work.progress(Step("profile training", work.done / work.total, detail))
+def _row(
+    name: str, size: int, found: Told | ChildError, meters: Meters, images: int
+) -> TrainingRow:
+    if isinstance(found, ChildError):
+        return failed_row(name, size, f"a batch of {size}: {found}")
+    return row_of(found, meters, images)
 
 
-def _profile(work: _Work, subjects: Sequence[Subject]) -> TrainingProfile:
-    told = work.told[0] if work.told else None
-    rows = [work.rows[size, s.name] for size in work.options.batch_sizes for s in subjects]
-    if told is None:
+def _profile(
+    work: _Work, subjects: Sequence[Subject], told: Sequence[Told], rows: Sequence[TrainingRow]
+) -> TrainingProfile:
+    if not told:
         raise RunError(f"Nothing could be measured. {rows[0].model}: {rows[0].error}.")
     gpu = work.meters.gpu
     return TrainingProfile(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         data=work.data.describe(),
         images_per_epoch=len(work.data.train),
-        backend=told.backend,
-        backend_version=told.version,
-        device=told.device,
-        gpu=None if isinstance(gpu, str) or told.device == "cpu" else gpu.name,
+        backend=told[0].backend,
+        backend_version=told[0].version,
+        device=told[0].device,
+        gpu=None if isinstance(gpu, str) or told[0].device == "cpu" else gpu.name,
         machine=read_machine(Path("/"), work.options.board_profile),
         batch_sizes=work.options.batch_sizes,
         steps=work.options.steps,

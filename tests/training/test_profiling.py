@@ -32,11 +32,11 @@ def test_a_batch_that_cannot_be_had_costs_its_own_row_alone(
     told = json.loads(capsys.readouterr().out)
     errors = {size: row["error"] for (_, size), row in rows_of(told).items()}
     assert errors[2] is None
-    assert "batches of 4: " in errors[4]
+    assert "a batch of 4: " in errors[4]
     assert "needs more memory than there is" in errors[4]
     assert "was killed, as the system does where memory runs out" in errors[8]
     assert "ValueError" in errors[16] or "16 are odd" in errors[16]
-    assert "a batch of 5000 needs as many training samples" in errors[5000]
+    assert "a batch of 5000: it needs as many training samples" in errors[5000]
     row = rows_of(told)["tiny", 2]
     assert len(row["first_steps_ms"]) == 3
     known = {name for name in NUMBERS if Number.from_json(row[name]).value is not None}
