@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from edgekit.errors import EdgeKitError
 from edgekit.training.child import OUT_OF_MEMORY, Request
 
 _LAST_WORDS = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"^[\w.]+(?:Error|Exception)\b", re.MULTILINE)
 
 
 class ChildError(EdgeKitError):
@@ -104,6 +107,13 @@ class Child:
             )
         if code < 0:
             return ChildError(f"the process broke off ({signal.Signals(-code).name})", memory=True)
-        said = self._words.read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(said) if line.strip()), f"code {code}")
-        return ChildError(f"the process ended: {last[:_LAST_WORDS]}", memory=False)
+        words = self._words.read_text(encoding="utf-8", errors="replace")
+        return ChildError(f"the process ended: {_cause(words) or f'code {code}'}", memory=False)
+
+
+def _cause(words: str) -> str:
+    """The error in a process's last words, from where Python names it, or else their last line."""
+    plain = _COLOURS.sub("", words)
+    errors = list(_ERROR.finditer(plain))
+    lines = plain[errors[-1].start() :].split() if errors else plain.strip().split("\n")[-1:]
+    return " ".join(lines)[:_LAST_WORDS]
