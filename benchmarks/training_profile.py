@@ -60,7 +60,8 @@ def table(profile: TrainingProfile) -> list[list[str]]:
         cells = []
         for name in known:
             number, other = getattr(row, name), getattr(first, name)
-            compared = "" if row is first else ratio_text(ratio(number, other))
+            shares = name.endswith(("_share", "_ratio"))
+            compared = "" if row is first or shares else ratio_text(ratio(number, other))
             cells.append(f"{number_text(name, number)} {compared}".strip())
         lines.append([str(row.batch_size), row.model, *cells])
     return lines

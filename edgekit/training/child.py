@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgekit_device.lifeline import die_alone, die_with_parent
+from edgekit_device.machine import cpu_clock
 from edgekit_device.memory import peak_rss_bytes, rss_bytes
 
 if TYPE_CHECKING:
@@ -97,12 +98,19 @@ def _serve(request: Request, answers: TextIO) -> None:
 
 def _block(steps: TimedSteps, word: str, count: int, seconds: float) -> dict[str, Any]:
     run = steps.train if word == "train" else steps.infer
-    start_s, cpu_s = time.monotonic(), time.process_time()
+    machine, cpu_s = cpu_clock(), time.process_time()
+    start_s = time.monotonic()
     taken = run(count, seconds)
+    wall_s, own_s = time.monotonic() - start_s, time.process_time() - cpu_s
+    _, busy_s, total_s = (
+        after - before for before, after in zip(machine, cpu_clock(), strict=True)
+    )
     return {
         "start_s": start_s,
-        "wall_s": time.monotonic() - start_s,
-        "cpu_s": time.process_time() - cpu_s,
+        "wall_s": wall_s,
+        "cpu_s": own_s,
+        "machine_busy_s": busy_s,
+        "machine_total_s": total_s,
         "seconds": taken,
     }
 

@@ -17,20 +17,28 @@ from edgekit_device.number import Number
 
 _LEAST_FOR_P90 = 10
 
+# The kernel counts the machine's CPU time in ticks of 10 ms.
+_LEAST_TOTAL_S = 0.5
+
 
 @dataclass(frozen=True)
 class Block:
-    """One turn: when it began, how long it took, the CPU's seconds, and those of its steps."""
+    """One turn: when it began, how long it took, its CPU seconds, and those of its steps.
+
+    `machine_busy_s` and `machine_total_s` are CPU seconds of all programs and cores meanwhile.
+    """
 
     start_s: float
     wall_s: float
     cpu_s: float
     seconds: tuple[float, ...]
+    machine_busy_s: float = 0.0
+    machine_total_s: float = 0.0
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Block:
         """What a child answered."""
-        return cls(answer["start_s"], answer["wall_s"], answer["cpu_s"], tuple(answer["seconds"]))
+        return cls(**{**answer, "seconds": tuple(answer["seconds"])})
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ def row_of(told: Told, meters: Meters, images: int) -> TrainingRow:
         peak_rss_growth_bytes=_growth(told),
         device_memory_bytes=_device_memory(told),
         cpu_share=share,
+        other_cpu_share=_other_share(told.training),
         gpu_share=busy,
         gpu_idle_ratio=_idle(busy),
         energy_per_epoch_j=host_j if told.device == "cpu" else gpu_j,
@@ -140,6 +149,18 @@ def _cpu_share(blocks: tuple[Block, ...]) -> Number:
     )
     reason = f"CPU time of the training process over that of {allowed} cores"
     return Number.measured(min(busy / (wall * allowed), 1.0), reason=reason)
+
+
+def _other_share(blocks: tuple[Block, ...]) -> Number:
+    """What other programs took: of a machine that is busy with them, times say little."""
+    total = math.fsum(block.machine_total_s for block in blocks)
+    if total < _LEAST_TOTAL_S:
+        return Number.unavailable(
+            f"{total:.2f} s of CPU time are too few to tell what other programs took: give more "
+            "--seconds"
+        )
+    others = math.fsum(block.machine_busy_s - block.cpu_s for block in blocks)
+    return Number.measured(min(max(others / total, 0.0), 1.0))
 
 
 def _peak(told: Told) -> Number:

@@ -19,6 +19,7 @@ NUMBERS: dict[str, str] = {
     "peak_rss_growth_bytes": "of it for training",
     "device_memory_bytes": "GPU memory",
     "cpu_share": "CPU",
+    "other_cpu_share": "others' CPU",
     "gpu_share": "GPU",
     "gpu_idle_ratio": "GPU idle",
     "energy_per_epoch_j": "energy/epoch",
@@ -39,10 +40,11 @@ class TrainingRow:
     `peak_rss_bytes` is the process's high-water mark while it trained, the libraries included;
     `peak_rss_growth_bytes` the part above what it held with the model loaded.
     `device_memory_bytes` are the most that tensors took on the GPU (Table 7's PMC).
-    `cpu_share` is the process's CPU time over the time of all cores it may use, `gpu_share` the
-    time in which the GPU ran a kernel over all (equation 17), `gpu_idle_ratio` 1 less that
-    (equation 18). `energy_per_epoch_j` is the GPU's where the training ran on one (Figure 5), else
-    the host's; both are those of the steps, scaled to the training split. `inference_ms` and
+    `cpu_share` is the process's CPU time over that of all cores it may use, `other_cpu_share` that
+    of all other programs over that of all cores. `gpu_share` is the time in which the GPU ran a
+    kernel over all (equation 17), `gpu_idle_ratio` 1 less that (equation 18).
+    `energy_per_epoch_j` is the GPU's where the training ran on one (Figure 5), else the host's;
+    both are those of the steps, scaled to the training split. `inference_ms` and
     `energy_per_inference_j` are those of one image in batches of this size (Table 6, Figure 5b).
     `error` is why there are no numbers.
     """
@@ -58,6 +60,7 @@ class TrainingRow:
     peak_rss_growth_bytes: Number
     device_memory_bytes: Number
     cpu_share: Number
+    other_cpu_share: Number
     gpu_share: Number
     gpu_idle_ratio: Number
     energy_per_epoch_j: Number

@@ -19,7 +19,9 @@ from edgekit.training.rows import NUMBERS, TrainingProfile, TrainingRow
 from edgekit_device.number import Number
 
 _PIPE_WIDTH = 160
-_SHARES = ("cpu_share", "gpu_share", "gpu_idle_ratio")
+_SHARES = ("cpu_share", "other_cpu_share", "gpu_share", "gpu_idle_ratio")
+_MUCH = 0.1
+"""Of the CPU, for others: from here on the reader is told."""
 _NO_RATIO = (*_SHARES, "step_p90_ms", "host_energy_per_epoch_j")
 
 
@@ -101,6 +103,11 @@ def _notes(profile: TrainingProfile) -> list[str]:
         ):
             missing.setdefault(reason, []).append(NUMBERS[name])
     lines += [f"{', '.join(names)}: unavailable, {why}." for why, names in missing.items()]
+    others = max((_value(row, "other_cpu_share") or 0.0 for row in rows), default=0.0)
+    if others > _MUCH:
+        lines.append(
+            f"Other programs took up to {others:.0%} of the CPU meanwhile: times are longer for it."
+        )
     known = [row for row in rows if row.energy_per_epoch_j.value is not None]
     if known:
         number = known[0].energy_per_epoch_j

@@ -71,7 +71,7 @@ def told(device: str = "cpu") -> Told:
         version="1",
         device=device,
         first=(3.0, 0.5, 0.3),
-        training=(Block(1, 2, 1, (0.2,) * 10), Block(11, 4, 4, (0.4,) * 10)),
+        training=(Block(1, 2, 1, (0.2,) * 10, 2, 4), Block(11, 4, 4, (0.4,) * 10, 6, 8)),
         inference=(Block(4, 1, 1, (0.1,) * 10), Block(16, 1, 1, (0.1,) * 10)),
         peak_rss_bytes=900,
         rss_before_bytes=400,
@@ -88,6 +88,8 @@ def test_steps_become_throughput_and_times_without_the_first_three() -> None:
     assert row.step_p90_ms.value == pytest.approx(400)
     assert [n.value for n in row.first_steps_ms] == [3000, 500, 300]
     assert row.steps == 20
+    # Of 8 busy CPU seconds 5 are its own, and there were 12.
+    assert row.other_cpu_share.value == pytest.approx(3 / 12)
     assert row.inference_ms.value == pytest.approx(100 / 16)
     assert row.peak_rss_bytes.value == 900
     assert row.peak_rss_growth_bytes.value == 500
@@ -173,6 +175,7 @@ def test_the_table_has_ratios_and_says_what_is_missing(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "107 2.00x" in shown
     assert "m lcrm: no luck." in shown
+    assert "Other programs took up to 25% of the CPU" in shown
     assert "GPU memory, GPU, GPU idle: unavailable, jax trains on the CPU here." in shown
 
 
