@@ -21,6 +21,7 @@ _PANELS: tuple[tuple[str, str, float], ...] = (
     ("energy_per_inference_j", "energy per inference, mJ", 1e3),
 )
 _ACROSS = 3
+_ROOM = 1.25
 
 
 def write_profile(profile: TrainingProfile, folder: Path) -> tuple[Path, ...]:
@@ -60,7 +61,7 @@ def picture(profile: TrainingProfile) -> str:
                 axes.plot(*_columns(points), color=colour, marker=marker, label=model.name)
                 for size, _, low, high in points:
                     axes.vlines(size, low, high, color=colour, linewidth=1.0)
-            _batch_axis(axes, profile.batch_sizes)
+            _scale(axes, _points(profile.rows, panel))
             axes.set_title(panel[1])
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
@@ -91,11 +92,14 @@ def _columns(points: list[tuple[int, float, float, float]]) -> tuple[list[int], 
     return [point[0] for point in points], [point[1] for point in points]
 
 
-def _batch_axis(axes: Any, sizes: tuple[int, ...]) -> None:
+def _scale(axes: Any, points: list[tuple[int, float, float, float]]) -> None:
+    """Batch sizes by powers of two, values from 0, and room for the marks at the edges."""
     from matplotlib.ticker import NullFormatter
 
+    sizes = sorted({size for size, *_ in points})
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(bottom=0)
+    axes.set_xlim(sizes[0] / _ROOM, sizes[-1] * _ROOM)
+    axes.set_ylim(0, 1.1 * max(high for *_, high in points) or 1.0)
     axes.set_xlabel("batch size")
