@@ -125,7 +125,8 @@ def _next(
 
     def make(folder: Path) -> dict[str, Any]:
         start = monotonic()
-        given, untrained = training_data(data), replace(training, epochs=0, tuning_epochs=0)
+        given = None if data is None else training_data(data)
+        untrained = replace(training, epochs=0, tuning_epochs=0)
         model, outcomes = staged.load(), []
         for index, (step, place) in enumerate(zip(passes, places, strict=True)):
             earlier = [str(each) for each in passes[:index]]
@@ -139,7 +140,7 @@ def _next(
                     before=(*done, *passes[:index]),
                     data=given,
                     training=training if step is passes[-1] else untrained,
-                    progress=_epoch_reporter(name, progress),
+                    progress=epoch_reporter(name, progress),
                     parent=parent.model,
                     scanned=scanned(run, scannable, step, place, progress),
                 )
@@ -203,12 +204,10 @@ def _weights_key(model: Any) -> str:
     return digest.hexdigest()
 
 
-def training_data(data: Dataset | None) -> TrainingData | None:
-    """What training may see of a data set, as the converters take it."""
+def training_data(data: Dataset) -> TrainingData:
+    """What training sees of a data set, with the task's metric to rate it by."""
     import edgekit_converters as ec
 
-    if data is None:
-        return None
     train, validation = data.train, data.validation
     task = data.task
     return ec.TrainingData(
@@ -263,7 +262,9 @@ def unreadable(
     )
 
 
-def _epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:
+def epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:
+    """Tells a listener of each epoch of `name`, and of each layer that inherits."""
+
     def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
         if "explained" in metrics:
             detail = f"layer {epoch} of {epochs}: explains {metrics['explained']:.1%}"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from edgekit_converters.graph import functional
 
@@ -28,6 +27,9 @@ def architecture(model: Any) -> Any:
 def forward(model: Any) -> Forward:
     """How a Keras 3 model, or one from quantisation-aware training, is run."""
     if not isinstance(model, keras.Model):
+        # Only these models are TensorFlow's: those of Keras 3 run on any of its backends.
+        import tensorflow as tf
+
         rounded = model.trained
         single = len(rounded.inputs) == 1
         return Forward(

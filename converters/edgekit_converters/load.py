@@ -47,10 +47,8 @@ def load_model(
     Raises:
         ModelLoadError: with what to do, for anything that cannot be loaded or rewritten.
     """
-    if custom_objects is not None and not _register(load_module(Path(custom_objects))):
-        raise ModelLoadError(
-            f"{custom_objects} defines no class or function to register with Keras."
-        )
+    if custom_objects is not None:
+        register_objects(custom_objects)
     function = split_function(str(source))
     if str(source).startswith(_PARENT):
         model = _parent(str(source).removeprefix(_PARENT))
@@ -70,6 +68,16 @@ def load_model(
     if not read_graph(model).calls:
         raise ModelLoadError(f"The model in {source} has no layers; there is nothing to convert.")
     return model
+
+
+def register_objects(file: str | Path) -> None:
+    """Makes the layers and functions that a Python file defines known to Keras.
+
+    Raises:
+        ModelLoadError: it cannot be run, or defines none.
+    """
+    if not _register(load_module(Path(file))):
+        raise ModelLoadError(f"{file} defines no class or function to register with Keras.")
 
 
 def _parent(name: str) -> Any:

@@ -56,7 +56,7 @@ def _seen_in_unit_interval(model: Any) -> bool:
         for tensor in inner.inputs
     ]
     given = keras.tree.pack_sequence_as(inner.input, inputs)
-    scores = np.asarray(keras.tree.flatten(inner(given, training=False))[0])
+    scores = keras.ops.convert_to_numpy(keras.tree.flatten(inner(given, training=False))[0])
     if scores.shape[-1] == 1:
         return bool(((scores >= 0) & (scores <= 1)).all())
     return bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))

@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from edgekit_converters.backend import memory_errors, ran_out_of_memory
 from edgekit_converters.energy import EnergyCosts
 from edgekit_converters.errors import TrainingError
 from edgekit_converters.objective import Kind, Objective, Targets, compiled, objective_for
@@ -97,9 +97,14 @@ class Trained:
 
 
 def set_seed(seed: int, deterministic: bool = False) -> None:
-    """Seeds Python, NumPy and TensorFlow; `deterministic` also orders TensorFlow's operations."""
+    """Seeds Python, NumPy and Keras' backend; `deterministic` also orders TensorFlow's operations.
+
+    tf_keras' models need that order under any backend of Keras 3.
+    """
     keras.utils.set_random_seed(seed)
     if deterministic:
+        import tensorflow as tf
+
         tf.config.experimental.enable_op_determinism()
 
 
@@ -220,7 +225,9 @@ def fit_best(
                 library.callbacks.LambdaCallback(on_epoch_end=report),
             ],
         )
-    except tf.errors.ResourceExhaustedError as error:
+    except memory_errors() as error:
+        if not ran_out_of_memory(error):
+            raise
         raise TrainingError(
             f"Training {model.name!r} ran out of memory with batches of {training.batch_size}; try "
             "a smaller --batch-size."

@@ -311,6 +311,13 @@ def scan(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def train(options: argparse.Namespace) -> int:
+    """`edgekit train`."""
+    from edgekit.cli.training import run
+
+    return run(options)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "boards": boards,
     "compare": compare,
@@ -322,4 +329,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "scan": scan,
     "search": search,
+    "train": train,
 }

@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _inspect(commands.add_parser("inspect", help="layers, cost, and what LCRM would save"))
     _optimize(commands.add_parser("optimize", help="one recipe: Keras model in, .tflite out"))
+    _train(commands.add_parser("train", help="train a Keras model, or measure what that costs"))
     _scan(commands.add_parser("scan", help="which layers LCRM may replace, and what that loses"))
     _compare(commands.add_parser("compare", help="all recipes on all boards, in one table"))
     _profile(commands.add_parser("profile", help="what .tflite files cost on a board"))
@@ -79,6 +80,57 @@ def _optimize(command: argparse.ArgumentParser) -> None:
     _training(command)
     _out(command)
     _common(command)
+
+
+def _train(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Trains a Keras model for its task and writes its best epoch; with --profile it measures "
+        "instead what training costs at each batch size."
+    )
+    _model(command)
+    _data(command, required=True)
+    command.add_argument(
+        "--backend",
+        choices=("tensorflow", "jax", "torch"),
+        help="what Keras computes with (default: KERAS_BACKEND, else what Keras is set to)",
+    )
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    group = command.add_argument_group("training")
+    group.add_argument("-o", "--output", metavar="OUT.keras", help="the trained model's file")
+    group.add_argument("--epochs", type=int, help="at most (default: 20)")
+    group.add_argument("--learning-rate", type=float, help="default: 0.001")
+    group.add_argument("--batch-size", type=int, help="default: 32")
+    group.add_argument("--patience", type=int, help="epochs without gain (default: 5); 0: all")
+    group = command.add_argument_group("measuring")
+    group.add_argument("--profile", action="store_true", help="measure instead of training")
+    group.add_argument(
+        "--batch-sizes",
+        type=_sizes,
+        metavar="N,N,…",
+        help="each in a process of its own (default: 16,32,64,128,256)",
+    )
+    group.add_argument("--steps", type=int, help="at least, after the first three (default: 20)")
+    group.add_argument("--seconds", type=float, help="at least, of these steps (default: 4)")
+    group.add_argument("--against", metavar="OTHER", help="a second model, in turns with the first")
+    group.add_argument("--recipe", metavar="R", help="the same, made from the first, such as lcrm")
+    group.add_argument(
+        "--meter",
+        help="power meter of this machine: auto (default), hwmon, iio, pmic, rapl, csv:FILE, …",
+    )
+    group.add_argument(
+        "--board-profile",
+        metavar="NAME",
+        help="where there is no meter: the board profile whose power model estimates energy",
+    )
+    group.add_argument("--out", metavar="DIR", help="folder for training-profile.json and .svg")
+    _common(command)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} are not whole numbers from 1 on, as 16,32")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def _batch(text: str) -> int | None:
