@@ -252,7 +252,8 @@ def validation_score(model: Any, data: TrainingData, like: Any = None) -> float:
     x, y = data.validation
     # Of a model that is used once, predict() would spend more time on tracing than on computing.
     batches = np.array_split(np.asarray(x), -(-len(y) // _AT_ONCE))
-    scores = np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+    given = (keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches)
+    scores = np.concatenate(list(given))
     if data.score is not None:
         return data.score(scores, y, objective_for(model if like is None else like, data.targets))
     if scores.shape[-1] == 1:
