@@ -1,7 +1,7 @@
 """Tables 15 and 16, Figures 14 and 15: the search of Appendix A.
 
-Accuracies come from results/search.json; `trials` is where its content becomes ours. Parameters are
-counted on the full AlexNet.
+Accuracies come from results/search.json and search_hyperparameters.json. Parameters are counted on
+the full AlexNet.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from benchmarks.lcrm_paper.rows import (
 )
 from edgekit_converters.complexity import parameters
 
-FILE = "search"
-COMMAND = "benchmarks/search.py"
+FILES = {"substitutes": "search", "hyperparameters": "search_hyperparameters"}
+COMMANDS = {
+    "substitutes": "benchmarks/search.py",
+    "hyperparameters": "benchmarks/search.py --hyperparameters",
+}
 _GROUPS = 32
 _NUMBERS = {
     "standard": "0",
@@ -47,10 +50,20 @@ _NUMBERS = {
 
 def trials(folder: Path, what: str) -> list[dict[str, Any]]:
     """Complete trials of a study, `substitutes` or `hyperparameters`: values, score and facts."""
-    told = load(folder, FILE) or {}
-    study = told.get(what, [])
-    every = study["trials"] if isinstance(study, dict) else study
-    return [trial for trial in every if trial.get("state", "complete") == "complete"]
+    told = load(folder, FILES[what])
+    rows: list[dict[str, Any]] = told["rows"] if told else []
+    return [trial for trial in rows if trial["state"] == "complete"]
+
+
+def conditions(folder: Path, what: str) -> str:
+    """On what the study was made; empty where there is none."""
+    told = load(folder, FILES[what])
+    if not told:
+        return ""
+    return (
+        f"{told['model']} on {told['task']} ({told['samples']} samples to train on, "
+        f"{told['epochs']} epochs, fresh weights, one seed), validation samples"
+    )
 
 
 def substitutes(folder: Path) -> dict[str, dict[str, Any]]:
@@ -133,29 +146,33 @@ def table15(folder: Path) -> Part:
     """Substitutes of the middle convolutions."""
     rows, found = [], substitutes(folder)
     for number, (layers, structure, weights, accuracy) in paper()["table15"].items():
+        mine = found.get(number)
         counts = count(number)
+        remark = "style `notebook`" if number == "7" else ""
+        if counts is None and mine:
+            counts, remark = mine["alexnet_parameters"], "half of the filters in each branch"
         whole = (
-            unavailable("how the branches share the channels is not said")
+            unavailable("how the branches of models 5 and 6 share the channels is not said")
             if counts is None
             else counted(f"{counts:,}")
         )
-        mine = found.get(number)
         score = (
-            cell(mine.get("score"), lambda v: f"{v:.3f}") if mine else unavailable(missing(COMMAND))
+            cell(mine["score"], lambda v: f"{v:.3f}")
+            if mine
+            else unavailable(missing(COMMANDS["substitutes"]))
         )
         rows.append(
             Row(
                 f"model {number}: {layers}, {structure}",
                 (weights, f"{accuracy:g}"),
                 (whole, score),
-                "style `notebook`" if number == "7" else "",
+                remark,
             )
         )
     return Part(
         "Table 15. Substitutes of AlexNet's middle convolutions",
-        "parameters: the full AlexNet; accuracy: a search on a small task, validation samples"
-        if found
-        else "parameters: the full AlexNet; no accuracy here",
+        "parameters: the full AlexNet; accuracy: "
+        + (conditions(folder, "substitutes") or "not measured here"),
         ("parameters", "accuracy (epoch 24)"),
         ("parameters", "accuracy"),
         tuple(rows),
@@ -178,9 +195,9 @@ def figures14_and_15(folder: Path) -> Part:
     known = bool(curves(folder))
     return Part(
         "Figures 14 and 15. Test accuracy and loss of the parent and reduced models by epoch",
-        "validation loss in a search on a small task" if known else "not drawn here",
+        f"validation loss, {conditions(folder, 'substitutes')}" if known else "not drawn here",
         pictures=(Picture("figure14.svg", "Validation loss by epoch"),) if known else (),
-        needs=() if known else (missing(COMMAND),),
+        needs=() if known else (missing(COMMANDS["substitutes"]),),
         why="Curves of parent and LCRM over three seeds stand with Table 13.",
     )
 
@@ -190,12 +207,14 @@ def table16(folder: Path) -> Part:
     found, rows = chosen(folder), []
     for name, (best, choices) in paper()["table16"].items():
         ours = (
-            Cell(str(found[name]), "measured") if name in found else unavailable(missing(COMMAND))
+            Cell(str(found[name]), "measured")
+            if name in found
+            else unavailable(missing(COMMANDS["hyperparameters"]))
         )
         rows.append(Row(name.replace("_", " "), (best, choices), (ours,)))
     return Part(
         "Table 16. Hyperparameters that the grid search chose",
-        "a search on a small task" if found else "not searched here",
+        conditions(folder, "hyperparameters") or "not searched here",
         ("chosen", "from"),
         ("chosen",),
         tuple(rows),

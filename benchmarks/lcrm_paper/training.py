@@ -1,6 +1,6 @@
 """Tables 5 to 7 and Figure 5: training and inference over batch sizes, on a GPU.
 
-They read results/training_profile.json; `profiled` is where its rows become ours.
+They read results/gpu.json, or without it results/training_profile.json.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from benchmarks.lcrm_paper.rows import (
     unavailable,
 )
 
-FILE = "training_profile"
-COMMAND = "-m edgekit train parent:alexnet --data cifar10 --profile --recipe lcrm --out profile"
-WHERE = (
-    " on the machine with the GPU, and take profile/training-profile.json as "
-    "benchmarks/results/training_profile.json"
-)
+FILES = ("gpu", "training_profile")
+COMMAND = "benchmarks/training_profile.py"
+ON_A_GPU = missing("benchmarks/gpu.py", " on a machine with an NVIDIA GPU")
 _GPU = "NVIDIA Tesla K80 and GeForce GTX 1650"
+
+
+def results(folder: Path) -> Any:
+    """The training profile of a GPU, or else of this machine; None where there is none."""
+    return next((told for name in FILES if (told := load(folder, name))), None)
 
 
 def profiled(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """Rows of the results file by (parent or lcrm, batch size); empty where there is no file."""
-    told = load(folder, FILE)
+    told = results(folder)
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in told["rows"] if told else []:
-        named = f"{row['model']} {row.get('recipe', '')} {row.get('version', '')}".lower()
-        version = "lcrm" if "lcrm" in named else "parent"
+        version = "lcrm" if row["model"].endswith(" lcrm") else "parent"
         found.setdefault((version, int(row["batch_size"])), row)
     return found
 
 
 def _on(folder: Path) -> str:
-    told = load(folder, FILE)
+    told = results(folder)
     if not told:
         return "not measured here"
     models = ", ".join(dict.fromkeys(str(row["model"]) for row in told["rows"]))
-    return f"{models}; {told.get('device') or told.get('machine') or 'machine not named'}"
+    where = told.get("gpu") or (told.get("machine") or {}).get("model") or told["device"]
+    return f"{models}; {told['data']}; {told['backend']} on {where}"
 
 
 def _cells(folder: Path, batch: int, names: tuple[str, ...], forms: Any) -> tuple[Cell, ...]:
@@ -55,7 +57,7 @@ def _cells(folder: Path, batch: int, names: tuple[str, ...], forms: Any) -> tupl
         row = rows.get((version, batch))
         for name, form in zip(names, forms, strict=True):
             if row is None:
-                cells.append(unavailable(missing(COMMAND, WHERE)))
+                cells.append(unavailable(missing(COMMAND)))
             else:
                 cells.append(cell(row.get(name), form))
     return tuple(cells)
@@ -64,6 +66,10 @@ def _cells(folder: Path, batch: int, names: tuple[str, ...], forms: Any) -> tupl
 def tables(folder: Path) -> tuple[Part, ...]:
     """Tables 5, 6 and 7, and Figure 5."""
     return (table5(folder), table6(folder), table7(folder), figure5(folder))
+
+
+def _needs(folder: Path) -> tuple[str, ...]:
+    return () if load(folder, "gpu") else (ON_A_GPU,)
 
 
 def table5(folder: Path) -> Part:
@@ -94,6 +100,7 @@ def table5(folder: Path) -> Part:
             'The text\'s "131-124" images/s are 113 to 124 in the table; images/s and step times '
             "agree with each other, and the speedup is 4.9 to 6.4 times.",
         ),
+        needs=_needs(folder),
     )
 
 
@@ -114,6 +121,7 @@ def table6(folder: Path) -> Part:
         ("parent s each", "LCRM s each"),
         rows,
         why="Keras in batches. TFLite files, one image at a time, stand with Table 12.",
+        needs=_needs(folder),
     )
 
 
@@ -148,6 +156,7 @@ def table7(folder: Path) -> Part:
         faults=(
             'The text says that the peak falls by "25% to 34%"; the table has 21.5 to 41.2 %.',
         ),
+        needs=_needs(folder),
     )
 
 
@@ -195,6 +204,7 @@ def figure5(folder: Path) -> Part:
         faults=(
             "The text calls Figure 5 (b) the energy of an epoch, its caption that of an inference.",
         ),
+        needs=_needs(folder),
         pictures=(Picture("figure5.svg", "Energy and throughput over batch sizes"),)
         if known
         else (),

@@ -90,8 +90,9 @@ def test_training_profiles_fill_their_tables(tmp_path: Path) -> None:
             "gpu_share": {"how": "unavailable", "reason": "no GPU"},
         }
 
+    told = {"device": "cpu", "gpu": None, "data": "glyphs", "backend": "tensorflow"}
     rows = [row("alexnet_small", 40.0), row("alexnet_small lcrm", 25.0)]
-    (tmp_path / "training_profile.json").write_text(json.dumps({"device": "CPU", "rows": rows}))
+    (tmp_path / "training_profile.json").write_text(json.dumps({**told, "rows": rows}))
     first, second = training.table5(tmp_path).rows[:2]
     assert [cell.text for cell in first.ours] == ["40.0", "400.0", "25.0", "640.0"]
     assert {cell.how for cell in second.ours} == {"unavailable"}
@@ -118,22 +119,21 @@ def test_applications_are_averaged_over_seeds(tmp_path: Path) -> None:
 
 def test_trials_of_a_search_find_their_place(tmp_path: Path) -> None:
     def trial(substitute: str, score: float, state: str = "complete") -> dict[str, Any]:
-        return {"values": {"substitute": substitute}, "score": score, "state": state, "facts": {}}
+        return {"values": {"substitute": substitute}, "score": score, "state": state, "facts": {},
+                "alexnet_parameters": 9}  # fmt: skip
 
-    told = {
-        "substitutes": [trial("group(8)+dilated", 0.5), trial("lcrm", 0.6, "pruned")],
-        "hyperparameters": {
-            "trials": [
-                {"values": {"optimizer": "SGD", "batch_size": 16}, "score": 0.2},
-                {"values": {"optimizer": "Adam", "batch_size": 32}, "score": 0.7},
-            ]
-        },
-    }
-    (tmp_path / "search.json").write_text(json.dumps(told))
+    told = {"model": "alexnet_small", "task": "glyphs", "samples": 9, "epochs": 2}
+    rows = [trial("group(8)+dilated", 0.5), trial("lcrm", 0.6, "pruned")]
+    (tmp_path / "search.json").write_text(json.dumps({**told, "rows": rows}))
+    rows = [
+        {"values": {"optimizer": name, "batch_size": 16}, "score": score, "state": "complete"}
+        for name, score in (("SGD", 0.2), ("Adam", 0.7))
+    ]
+    (tmp_path / "search_hyperparameters.json").write_text(json.dumps({**told, "rows": rows}))
     scores = {row.what: row.ours[1].text for row in searched.table15(tmp_path).rows}
     assert scores["model 5: group + dilated, parallel"] == "0.500"
     assert scores["model 7: depthwise + pointwise, parallel"] == "–"
-    assert searched.chosen(tmp_path) == {"optimiser": "Adam", "batch_size": 32}
+    assert searched.chosen(tmp_path) == {"optimiser": "Adam", "batch_size": 16}
 
 
 @pytest.mark.parametrize("name", ["alexnet_small", "vgg9_small"])
