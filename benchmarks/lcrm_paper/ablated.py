@@ -106,7 +106,8 @@ def _on(told: Any) -> str:
         f"glyphs of 24x24, 36 classes; {each}; the best epoch by validation loss, all weights "
         "fresh; "
         f"{len(told['seeds'])} seeds, mean ± standard deviation; style `equations`; latency of "
-        f"one image, one thread, {told['machine']}, all files in turns"
+        f"one image, one thread, {told['machine']}, all files in turns "
+        f"beside other jobs (load {told['load_average']:.0f})"
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -72,6 +73,7 @@ def main() -> None:
     facts = {
         "setups": {model: asdict(setup) for model, setup in setups.items()},
         "seeds": options.seeds,
+        "load_average": os.getloadavg()[0],
         "rows": rows,
         "trainings": done,
     }

@@ -1,8 +1,7 @@
-"""Tables 9 to 11 and 14, Figures 6 to 8: the paper's other three applications.
+"""Tables 9 to 11: the paper's other three applications.
 
-Scores over seeds come from results/applications.json (`trained` is where its rows become ours),
-curves and pictures from results/lcrm_paper_pictures.json; parameters and file sizes are counted on
-the full-size parents.
+Scores over seeds come from results/applications.json; `trained` is where its rows become ours.
+Parameters and file sizes are counted on the full-size parents.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.lcrm_paper import learning
 from benchmarks.lcrm_paper.counting import total
 from benchmarks.lcrm_paper.rows import (
     Cell,
     Part,
-    Picture,
     Row,
     averaged,
     cell,
@@ -30,8 +29,6 @@ from benchmarks.lcrm_paper.storage import file_cell
 
 FILE = "applications"
 COMMAND = "benchmarks/applications.py"
-PICTURES = "-m benchmarks.lcrm_paper.pictures"
-ABLATION = "-m benchmarks.lcrm_paper.ablation"
 SCRATCH = ("lcrm(weights=fresh)", "lcrm")
 """Recipes that stand for the paper's LCRM, the first one that is there."""
 
@@ -55,8 +52,8 @@ def tables(folder: Path) -> tuple[Part, ...]:
         table10(folder),
         table11(folder),
         recipes(folder),
-        figure6(folder),
-        *figures7_and_8(folder),
+        learning.figure6(folder),
+        *learning.figures7_and_8(folder),
     )
 
 
@@ -232,7 +229,8 @@ def _once(folder: Path, model: str) -> Row:
     told = load(folder, "lcrm_paper_pictures")
     rows = [row for row in (told["rows"] if told else []) if row["model"] == model]
     ours = (
-        tuple(cell(row["score"], _three) for row in rows) or (unavailable(missing(PICTURES)),) * 2
+        tuple(cell(row["score"], _three) for row in rows)
+        or (unavailable(missing(learning.PICTURES)),) * 2
     )
     metric = rows[0]["metric"] if rows else "score"
     return Row(f"{metric} of the figure's models", ("–", "–"), ours, "one seed, fresh weights")
@@ -246,7 +244,7 @@ def _ablated(folder: Path, what: str) -> Row:
     for version in ("parent", "lcrm"):
         found = rows.get(version, {}).get(what)
         if found is None:
-            cells.append(unavailable(missing(ABLATION)))
+            cells.append(unavailable(missing(learning.ABLATION)))
         else:
             spread = "" if found["spread"] is None else f" ± {found['spread']:.3f}"
             cells.append(Cell(f"{found['mean']:.3f}{spread}", "measured"))
@@ -255,38 +253,7 @@ def _ablated(folder: Path, what: str) -> Row:
 
 
 def _epochs(what: str, printed: Any, folder: Path, model: str) -> Row:
-    return Row(what, tuple(map(str, printed)), best_epochs(folder, model))
-
-
-def best_epochs(folder: Path, model: str) -> tuple[Cell, Cell]:
-    """The epoch with the least validation loss: parent and LCRM from fresh weights."""
-    cells = []
-    for version in ("parent", "lcrm"):
-        if model in ("unet_small", "decom_net_small"):
-            told = load(folder, "lcrm_paper_pictures")
-            command, epochs = PICTURES, told["epochs"] if told else 0
-            found = [
-                float(row["best_epoch"])
-                for row in (told["rows"] if told else [])
-                if (row["model"], row["version"]) == (model, version)
-            ]
-        else:
-            told = load(folder, "ablation")
-            command, epochs = (
-                ABLATION,
-                told["setups"].get(model, {}).get("epochs", 0) if told else 0,
-            )
-            found = [
-                float(row["best_epoch"])
-                for row in (told["trainings"] if told else [])
-                if (row["model"], row["variant"]) == (model, version)
-            ]
-        if found:
-            text = averaged(found, lambda v: f"{v:.1f}".removesuffix(".0"))
-            cells.append(Cell(f"{text} of {epochs}", "measured"))
-        else:
-            cells.append(unavailable(missing(command)))
-    return cells[0], cells[1]
+    return Row(what, tuple(map(str, printed)), learning.best_epochs(folder, model))
 
 
 def recipes(folder: Path) -> Part:
@@ -319,103 +286,4 @@ def recipes(folder: Path) -> Part:
         why="What the paper does not have: LCRM that inherits from its trained parent "
         "(docs/inheritance.md).",
         needs=() if rows else (missing(COMMAND),),
-    )
-
-
-def figure6(folder: Path) -> Part:
-    """Curves of training."""
-    told = load(folder, "lcrm_paper_pictures")
-    return Part(
-        "Figure 6. Curves of U-Net and its LCRM in training",
-        _pictured(told, "unet_small"),
-        why="As in the paper both start from fresh weights and see the same images as often.",
-        pictures=(Picture("figure6.svg", "Training and validation loss and IoU by epoch"),)
-        if told
-        else (),
-        needs=() if told else (missing(PICTURES),),
-    )
-
-
-def figures7_and_8(folder: Path) -> tuple[Part, Part]:
-    """Segmented and enhanced pictures, with their scores."""
-    told = load(folder, "lcrm_paper_pictures")
-    parts = []
-    for number, model, title in (
-        (7, "unet_small", "Segmentation by U-Net and its LCRM"),
-        (8, "decom_net_small", "Enhancement by Decom-Net and its LCRM"),
-    ):
-        rows = [
-            Row(
-                f"{row['version']}: {row['metric']} of the test split",
-                (),
-                (
-                    cell(row["score"], _three),
-                    counted(f"{row['parameters']:,}"),
-                    counted(f"{row['macs'] / 1e6:.1f} M"),
-                ),
-            )
-            for row in (told["rows"] if told else [])
-            if row["model"] == model
-        ]
-        parts.append(
-            Part(
-                f"Figure {number}. {title}",
-                _pictured(told, model),
-                (),
-                ("score", "parameters", "MACs") if rows else (),
-                tuple(rows),
-                why="The first pictures of the test split, not chosen. The paper's are of the "
-                "original data sets.",
-                pictures=(Picture(f"figure{number}.png", title),) if told else (),
-                needs=() if told else (missing(PICTURES),),
-            )
-        )
-    return parts[0], parts[1]
-
-
-def _pictured(told: Any, model: str) -> str:
-    if not told:
-        return "not drawn here"
-    sizes = ", ".join(
-        f"{study['parent']} on {study['task']} ({study['samples'][0]} images to train on, "
-        f"{study['samples'][2]} to test)"
-        for study in told["studies"]
-        if study["parent"] == model
-    )
-    return f"{sizes}; {told['epochs']} epochs, one seed"
-
-
-def table14(folder: Path) -> Part:
-    """Epochs to convergence."""
-    printed = paper()["table14"]
-    models = ("alexnet_small", "decom_net_small", "unet_small", "vgg9_small")
-    rows = [
-        Row(what, tuple(map(str, values)), best_epochs(folder, model), model)
-        for (what, values), model in zip(printed.items(), models, strict=True)
-    ]
-    told = load(folder, "inherit")
-    for row in told["rows"] if told else []:
-        if row["model"] != "parent":
-            parent = next(r for r in told["rows"] if r["model"] == "parent")
-            reached = row["reached"] or f"not in {row['epochs']}"
-            rows.append(
-                Row(
-                    f"to the parent's accuracy, {row['model']}",
-                    ("–", "–"),
-                    (Cell(str(parent["reached"]), "measured"), Cell(str(reached), "measured")),
-                    f"VGG-9-like on {told['samples']} glyphs",
-                )
-            )
-    return Part(
-        "Table 14. Epochs to convergence",
-        "epoch with the least validation loss, from fresh weights, of a fixed number; below it the "
-        "epochs to the parent's best validation accuracy, where substitutes inherit or not",
-        ("parent", "LCRM"),
-        ("parent", "LCRM"),
-        tuple(rows),
-        why="With few epochs the best is often the last: then neither had converged.",
-        faults=(
-            "Decom-Net's 1800 epochs are the length of its training, not a point of convergence.",
-        ),
-        needs=() if told else (missing("benchmarks/inherit.py"),),
     )

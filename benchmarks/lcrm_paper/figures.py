@@ -44,12 +44,18 @@ def _figure5(folder: Path) -> Any:
     rows = training.profiled(folder)
     if not rows:
         return None
-    figure, axes = _figure(8.4, 3.0, 2)
-    for place, (name, label) in zip(
-        axes,
-        (("energy_per_epoch_j", "energy of an epoch (J)"), ("throughput_images_per_s", "images/s")),
-        strict=True,
-    ):
+    panels = [
+        (name, label)
+        for name, label in (
+            ("energy_per_epoch_j", "energy of an epoch (J)"),
+            ("throughput_images_per_s", "training, images/s"),
+        )
+        if any(_value(row.get(name)) is not None for row in rows.values())
+    ]
+    if not panels:
+        return None
+    figure, axes = _figure(4.2 * len(panels), 3.0, len(panels))
+    for place, (name, label) in zip(axes, panels, strict=True):
         for version in ("parent", "lcrm"):
             points = sorted(
                 (batch, _value(row.get(name))) for (v, batch), row in rows.items() if v == version
@@ -61,7 +67,7 @@ def _figure5(folder: Path) -> Any:
         place.set_xlabel("batch size")
         place.set_ylabel(label)
         place.set_ylim(bottom=0)
-    axes[1].legend(fontsize=8)
+    axes[0].legend(fontsize=8)
     return figure
 
 

@@ -9,6 +9,7 @@ from benchmarks.lcrm_paper import (
     ablated,
     applications,
     counting,
+    learning,
     searched,
     storage,
     techniques,
@@ -46,7 +47,7 @@ def parts(folder: Path) -> tuple[Part, ...]:
         *applications.tables(folder),
         *techniques.tables(folder),
         *ablated.tables(folder),
-        applications.table14(folder),
+        learning.table14(folder),
         *searched.tables(folder),
     )
 

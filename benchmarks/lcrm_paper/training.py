@@ -192,7 +192,7 @@ def figure5(folder: Path) -> Part:
                 ),
             )
         )
-    known = any(one.how != "unavailable" for row in rows for one in row.ours)
+    known = bool(profiled(folder))
     return Part(
         "Figure 5. Energy of an epoch and of an inference over batch sizes",
         _on(folder),
