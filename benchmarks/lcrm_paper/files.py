@@ -14,6 +14,7 @@ from typing import Any
 
 import edgekit_converters as ec
 from benchmarks import results
+from edgekit_converters.quiet import quiet
 
 NAMES = ("alexnet", "vgg9", "unet", "decom_net")
 VERSIONS = ("parent", "equations", "table4", "notebook")
@@ -46,7 +47,7 @@ def sizes(model: Any) -> dict[str, int]:
         whole, plain = Path(folder) / "whole.h5", Path(folder) / "plain.h5"
         model.compile(optimizer="adam", loss="mse")
         model.optimizer.build(model.trainable_variables)
-        with ec.quiet():  # Keras would rather write its own format
+        with quiet():  # Keras would rather write its own format
             model.save(whole)
             model.save(plain, include_optimizer=False)
         packed = Path(folder) / "plain.zip"

@@ -83,13 +83,21 @@ def _part(part: Part, beside: Path) -> str:
 
 
 def _table(part: Part) -> list[str]:
+    """Kinds stand by row; in the headings, where a row has several and a column one."""
+    columns = [_kinds(cells) for cells in zip(*(row.ours for row in part.rows), strict=True)]
+    by_column = any(len(_kinds(row.ours)) > 1 for row in part.rows) and all(
+        len(kinds) < 2 for kinds in columns
+    )
+    kinds = [f", {each[0]}" if by_column and each else "" for each in columns]
     remarks = any(row.remark for row in part.rows)
-    head = ["", *(f"paper: {name}" for name in part.paper), *(f"ours: {n}" for n in part.ours)]
-    head += ["how", *(["remark"] if remarks else [])]
-    lines = [_line(head), _line(["---", *["--:"] * (len(part.paper) + len(part.ours)),
-                                 *["---"] * (1 + remarks)])]  # fmt: skip
+    head = ["", *(f"paper: {name}" for name in part.paper)]
+    head += [f"ours: {name}{kind}" for name, kind in zip(part.ours, kinds, strict=True)]
+    numbers = len(head) - 1
+    extra = [*([] if by_column else ["how"]), *(["remark"] if remarks else [])]
+    lines = [_line(head + extra), _line(["---", *["--:"] * numbers, *["---"] * len(extra)])]
     for row in part.rows:
-        cells = [row.what, *row.paper, *_texts(row), _how(row)]
+        cells = [row.what, *row.paper]
+        cells += [one.text for one in row.ours] if by_column else [*_texts(row), _how(row)]
         lines.append(_line(cells + ([row.remark] if remarks else [])))
     return lines
 
@@ -109,7 +117,7 @@ def _how(row: Row) -> str:
     return ", ".join(_kinds(row.ours)) or "unavailable"
 
 
-def _kinds(cells: tuple[Cell, ...]) -> list[str]:
+def _kinds(cells: Iterable[Cell]) -> list[str]:
     return list(dict.fromkeys(one.how for one in cells if one.how != "unavailable"))
 
 

@@ -149,7 +149,9 @@ def table15(folder: Path) -> Part:
     for number, (layers, structure, weights, accuracy) in paper()["table15"].items():
         mine = found.get(number)
         counts = count(number)
-        remark = "counted in style `notebook`, trained in `equations`" if number == "7" else ""
+        remark = "counted in style `notebook`" if number == "7" else ""
+        if number == "7" and mine:
+            remark += ", trained in `equations`"
         if counts is None and mine:
             counts, remark = mine["alexnet_parameters"], "half of the filters in each branch"
         whole = (
