@@ -25,7 +25,7 @@ from edgekit.data.generated import generated
 from edgekit.stages import training_data
 from edgekit.tasks import score_file
 
-_LINES = Path(__file__).parent / "results" / "applications.jsonl"
+_LINES = Path(__file__).parent / "results" / "applications.log.jsonl"
 _PROFILING = ProfileSettings(runs=30, seconds=2.0, idle_seconds=0.0, sample_interval_s=0.0)
 
 
