@@ -249,16 +249,26 @@ def validation_score(model: Any, data: TrainingData, like: Any = None) -> float:
 
     `like` is a Keras 3 model that says what a tf_keras model's output means.
     """
+    return score_of(model if like is None else like, data, validation_outputs(model, data))
+
+
+def validation_outputs(model: Any, data: TrainingData) -> Any:
+    """What the model (of either Keras) gives for the validation samples, as one array."""
     x, y = data.validation
     # Of a model that is used once, predict() would spend more time on tracing than on computing.
     batches = np.array_split(np.asarray(x), -(-len(y) // _AT_ONCE))
     given = (keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches)
-    scores = np.concatenate(list(given))
+    return np.concatenate(list(given))
+
+
+def score_of(model: Any, data: TrainingData, outputs: Any) -> float:
+    """The task's main metric of outputs for the validation samples, as the model means them."""
+    targets = data.validation[1]
     if data.score is not None:
-        return data.score(scores, y, objective_for(model if like is None else like, data.targets))
-    if scores.shape[-1] == 1:
-        objective = objective_for(model if like is None else like, data.targets)
-        guesses = (scores[:, 0] > (0.0 if objective.from_logits else 0.5)).astype(int)
+        return data.score(outputs, targets, objective_for(model, data.targets))
+    if outputs.shape[-1] == 1:
+        from_logits = objective_for(model, data.targets).from_logits
+        guesses = (outputs[:, 0] > (0.0 if from_logits else 0.5)).astype(int)
     else:
-        guesses = scores.argmax(axis=-1)
-    return float((guesses == np.asarray(y).ravel()).mean())
+        guesses = outputs.argmax(axis=-1)
+    return float((guesses == np.asarray(targets).ravel()).mean())

@@ -124,8 +124,9 @@ def _print(shown: Shown, options: argparse.Namespace) -> None:
     console.print()
     console.print(_front(shown, _thinned(shown.points, shown.picked)))
     console.print(
-        "Predicted, before any training: what single layers lose, added up. Training gains much of "
-        "it back; what was predicted is checked when a choice is carried out.",
+        "Predicted, before any training: how far single layers put the outputs off (a share of "
+        "their variance), added up, and what that loses, as seen with all layers replaced. "
+        "Training gains much of it back; a choice that is carried out says what came of it.",
         soft_wrap=True,
     )
     _next(console, shown, options)
@@ -135,13 +136,20 @@ def _trials(scan: Scan, costs: Costs) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("convolution")
     table.add_column("replaced alone by")
+    table.add_column("outputs off", justify="right")
     table.add_column("loses (points)", justify="right")
     table.add_column(f"saves of all {costs.unit}", justify="right")
     earlier = ""
     for trial in scan.trials:
         share = costs.saved[trial.path, trial.choice] / costs.parent if costs.parent else 0.0
         name = trial.path if trial.path != earlier else ""
-        table.add_row(Text(name), trial.substitute, f"{100 * trial.lost:.1f}", f"{share:.1%}")
+        table.add_row(
+            Text(name),
+            trial.substitute,
+            f"{trial.off:.2%}",
+            f"{100 * trial.lost:.1f}",
+            f"{share:.1%}",
+        )
         earlier = trial.path
     return table
 

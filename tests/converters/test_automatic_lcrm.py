@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -31,7 +32,7 @@ from edgekit_converters import (
 )
 
 UNTRAINED = Training(epochs=0)
-AUTO = Lcrm(auto=True)
+AUTO = Lcrm(auto=True, where=("conv3", "conv4", "conv5"), samples=300)
 
 
 @cache
@@ -43,8 +44,8 @@ def scanned() -> Scan:
 def test_the_scan_tries_every_layer_until_nothing_is_lost_or_saved() -> None:
     model, _ = learned()
     found = scanned()
-    assert {trial.path for trial in found.trials} == {"conv2", "conv3", "conv4", "conv5"}
-    assert ("conv1", "first convolution") in found.skipped
+    assert {trial.path for trial in found.trials} == {"conv3", "conv4", "conv5"}
+    assert ("conv1", "excluded by where") in found.skipped
     assert found.macs == inspect_model(model).macs
     down = [trial.choice for trial in found.trials if trial.path == "conv5"]
     assert (down[0].multiplier, down[0].spatial) == (1, False)
@@ -55,23 +56,27 @@ def test_the_scan_tries_every_layer_until_nothing_is_lost_or_saved() -> None:
         assert trial.macs_after < trial.macs_before
     by_path: dict[str, list[float]] = {}
     for trial in found.trials:
-        by_path.setdefault(trial.path, []).append(trial.lost)
-    for lost in by_path.values():
-        assert all(each > 1e-3 for each in lost[:-1])
+        by_path.setdefault(trial.path, []).append(trial.off)
+    for off in by_path.values():
+        assert off[-1] < off[0]
+        assert all(each > 2e-3 for each in off[:-1])
+    assert len(found.together) == max(map(len, by_path.values()))
+    assert found.together[0].lost > found.together[-1].lost
+    assert found.together[0].off == pytest.approx(sum(off[0] for off in by_path.values()))
 
 
 def test_the_scan_leaves_the_model_as_it_is_and_finds_the_same_again() -> None:
     model, given = learned()
     before = frozen(model)
-    again = scan_model(model, Lcrm(auto=True, where=("conv4",)), given, UNTRAINED)
+    again = scan_model(model, replace(AUTO, where=("conv4",)), given, UNTRAINED)
     assert frozen(model) == before
     assert again.trials == tuple(trial for trial in scanned().trials if trial.path == "conv4")
 
 
-@pytest.mark.parametrize("target", ["drop<=3", "macs<=0.35x", "macs<=150k", "parameters<=0.5x"])
+@pytest.mark.parametrize("target", ["drop<=3", "macs<=0.4x", "macs<=350k", "parameters<=0.6x"])
 def test_a_goal_is_met_and_what_was_promised_is_reported_beside_what_came(target: str) -> None:
     model, given = learned()
-    step = Lcrm(auto=True, target=target)
+    step = replace(AUTO, target=target)
     done = run_pass(
         model, step, data=given, training=UNTRAINED,
         scanned=Scanned(scanned(), costs_of(scanned(), step.goal)),
@@ -81,12 +86,12 @@ def test_a_goal_is_met_and_what_was_promised_is_reported_beside_what_came(target
     if target == "drop<=3":
         assert before - after <= 0.03 + 1e-9
         assert seen.macs < whole.macs
-    elif target == "macs<=0.35x":
-        assert seen.macs <= 0.35 * whole.macs
-    elif target == "macs<=150k":
-        assert seen.macs <= 150e3
+    elif target == "macs<=0.4x":
+        assert seen.macs <= 0.4 * whole.macs
+    elif target == "macs<=350k":
+        assert seen.macs <= 350e3
     else:
-        assert seen.parameters <= 0.5 * whole.parameters
+        assert seen.parameters <= 0.6 * whole.parameters
     said = done.notes[0]
     promised, came = (float(text) for text in re.findall(r"score (\d\.\d+)", said))
     assert came == pytest.approx(after, abs=6e-4)
@@ -97,23 +102,19 @@ def test_a_goal_is_met_and_what_was_promised_is_reported_beside_what_came(target
 
 def test_it_makes_its_own_scan_where_none_is_given() -> None:
     model, given = learned()
-    step = Lcrm(auto=True, where=("conv3",), target="drop<=20")
+    step = replace(AUTO, where=("conv4",), target="drop<=20")
     done = run_pass(model, step, data=given, training=UNTRAINED)
-    assert [d.path for d in done.decisions if d.substitute] == ["conv3"]
+    assert [d.path for d in done.decisions if d.substitute] == ["conv4"]
 
 
 def test_a_loss_that_adds_up_to_more_is_met_by_another_attempt() -> None:
     """What the scan says of single layers is made too good, so that the first choice fails."""
     model, given = learned()
     true = scanned()
-    rosy = Scan(
-        true.score,
-        true.macs,
-        true.parameters,
-        tuple(type(t)(**{**vars(t), "lost": t.lost / 4 + 0.001}) for t in true.trials),
-        true.skipped,
+    rosy = replace(
+        true, together=tuple(replace(each, lost=each.lost / 8) for each in true.together)
     )
-    step = Lcrm(auto=True, target="drop<=2")
+    step = replace(AUTO, target="drop<=2")
     done = run_pass(
         model, step, data=given, training=UNTRAINED,
         scanned=Scanned(rosy, costs_of(rosy, step.goal)),
@@ -136,7 +137,7 @@ def test_a_place_prices_each_layer_without_the_cost_of_a_call() -> None:
     for trial in found.trials:
         saved = (trial.parameters_before - trial.parameters_after) / 1000
         assert costs.saved[trial.path, trial.choice] == pytest.approx(saved)
-    step = Lcrm(auto=True, target="latency_ms<=0.6x on shelf")
+    step = replace(AUTO, target="latency_ms<=0.6x on shelf")
     done = run_pass(
         model, step, data=given, training=UNTRAINED, scanned=Scanned(found, costs, place)
     )
@@ -148,11 +149,11 @@ def test_goals_that_cannot_be_met_or_reckoned_are_refused() -> None:
     model, given = learned()
 
     def asked(target: str, data: TrainingData | None = given) -> None:
-        step = Lcrm(auto=True, target=target)
+        step = replace(AUTO, target=target)
         told = Scanned(scanned(), costs_of(scanned(), step.goal)) if "on" not in target else None
         run_pass(model, step, data=data, training=UNTRAINED, scanned=told)
 
-    with pytest.raises(RewriteError, match=r"nearest, conv2 r=1, .* comes to .* MACs"):
+    with pytest.raises(RewriteError, match=r"nearest, conv3 r=1, .* comes to .* MACs"):
         asked("macs<=1k")
     with pytest.raises(RecipeError, match="is not known here"):
         asked("latency_ms<=1 on pi4")
@@ -168,7 +169,7 @@ def test_a_model_without_a_convolution_to_replace_is_told_so() -> None:
     model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
     model.fit(*given.train, epochs=8, verbose=0)
     with pytest.raises(RewriteError, match="no convolution that LCRM could replace"):
-        run_pass(model, AUTO, data=given, training=UNTRAINED)
+        run_pass(model, Lcrm(auto=True), data=given, training=UNTRAINED)
 
 
 def test_a_parent_that_was_never_trained_has_nothing_to_hand_on() -> None:

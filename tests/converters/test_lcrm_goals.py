@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
@@ -20,7 +21,9 @@ from edgekit_converters import (
     front,
     parse_recipe,
 )
+from edgekit_converters.lcrm.front import predicted
 from edgekit_converters.lcrm.goal import Goal, parse_goal
+from edgekit_converters.lcrm.scan import Together
 
 READ = {
     "drop<=1": Goal("drop", 1),
@@ -88,18 +91,20 @@ def test_options_that_contradict_auto_are_refused(recipe: str, says: str) -> Non
 
 
 def scan_of(layers: list[list[tuple[int, float]]]) -> tuple[Scan, Costs]:
-    """A scan whose layers have substitutes of (what they save, what they lose)."""
+    """A scan whose layers have substitutes of (what they save, how far they are off)."""
     trials = tuple(
-        Trial(f"conv{index}", Choice(r), f"depthwise x{r}", lost, 100, 100 - saved, 10, 10 - r)
+        Trial(f"conv{index}", Choice(r), f"depthwise x{r}", 0.0, off, 100, 100 - saved, 10, 10 - r)
         for index, options in enumerate(layers)
-        for r, (saved, lost) in enumerate(options, start=1)
+        for r, (saved, off) in enumerate(options, start=1)
     )
     total = 100 * len(layers)
     saved = {(trial.path, trial.choice): float(100 - (trial.macs_after or 0)) for trial in trials}
-    return Scan(0.9, total, 10, trials, ()), Costs("MACs", float(total), saved)
+    # A loss of half of what the outputs are off.
+    together = (Together(1.0, 0.5), Together(0.2, 0.1))
+    return Scan(0.9, total, 10, trials, together, ()), Costs("MACs", float(total), saved)
 
 
-OPTIONS = st.lists(st.tuples(st.integers(1, 99), st.floats(0, 0.5)), min_size=1, max_size=3).map(
+OPTIONS = st.lists(st.tuples(st.integers(1, 99), st.floats(0.001, 0.5)), min_size=1, max_size=3).map(
     lambda found: sorted(found, key=lambda option: (-option[0], -option[1]))
 )
 
@@ -112,23 +117,19 @@ def test_no_choice_at_all_is_better_than_the_fronts(
     points = front(scan, costs)
     limit = share * costs.parent
     kept = (0, 0.0)
-    # A larger multiplier loses no more than a smaller one, as the front has it.
-    smooth = [
-        [(saved, min(lost for _, lost in options[: i + 1])) for i, (saved, _) in enumerate(options)]
-        for options in layers
-    ]
     every = [
-        (costs.parent - sum(s for s, _ in chosen), sum(lost for _, lost in chosen))
-        for chosen in product(*([kept, *options] for options in smooth))
+        (costs.parent - sum(saved for saved, _ in chosen), sum(off for _, off in chosen))
+        for chosen in product(*([kept, *options] for options in layers))
     ]
-    possible = [lost for cost, lost in every if cost <= limit]
+    possible = [off for cost, off in every if cost <= limit]
     if not possible:
         with pytest.raises(RewriteError, match=r"nearest.*comes to"):
             choose(points, Goal("macs", limit), costs, limit)
         return
     picked = choose(points, Goal("macs", limit), costs, limit)
     assert picked.cost <= limit
-    assert picked.lost == pytest.approx(min(possible))
+    assert picked.off == pytest.approx(min(possible))
+    assert picked.lost == pytest.approx(picked.off / 2)
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=5))
@@ -139,8 +140,9 @@ def test_the_front_rises_from_the_cheapest_to_the_parent(
     points = front(scan, costs)
     for cheaper, dearer in pairwise(points):
         assert cheaper.cost < dearer.cost
-        assert cheaper.lost > dearer.lost
-    assert points[-1].lost == min(p.lost for p in points)
+        assert cheaper.off > dearer.off
+        assert cheaper.lost >= dearer.lost
+    assert points[-1] == Point((), 0.0, costs.parent)
     most = sum(max(saved for saved, _ in options) for options in layers)
     assert points[0].cost == costs.parent - most
 
@@ -155,13 +157,19 @@ def test_many_layers_have_a_front_of_bounded_length_that_keeps_its_ends() -> Non
 
 
 def test_a_drop_that_no_layer_keeps_names_the_nearest() -> None:
-    scan, costs = scan_of([[(80, 0.05)], [(70, 0.02)]])
+    scan, costs = scan_of([[(80, 0.1)], [(70, 0.04)]])
     points = front(scan, costs)
     with pytest.raises(RewriteError, match=r"at most 1 points.*conv1 r=1, loses 2\.00 points"):
         choose(points, Goal("drop", 1), costs, 0.01)
     assert choose(points, Goal("drop", 3), costs, 0.03).choices == (("conv1", Choice(1)),)
 
 
-def test_what_chance_makes_of_a_loss_is_smoothed() -> None:
-    scan, costs = scan_of([[(80, -0.01), (60, 0.02)]])
-    assert [point.lost for point in front(scan, costs)] == [0.0]
+@pytest.mark.parametrize(
+    ("off", "lost"), [(0.0, 0.0), (0.1, 0.0), (0.15, 0.01), (0.2, 0.02), (0.4, 0.06), (1.2, 0.2)]
+)
+def test_the_loss_is_read_off_from_models_with_all_layers_replaced(off: float, lost: float) -> None:
+    scan = replace(
+        scan_of([[(80, 0.1)]])[0],
+        together=(Together(0.6, 0.1), Together(0.2, 0.02), Together(0.1, -0.01)),
+    )
+    assert predicted(scan, off) == pytest.approx(lost)

@@ -61,7 +61,7 @@ def test_a_budget_picks_a_point_without_another_scan(
     picked = json.loads(edgekit(*given, "--budget", "macs<=0.5x", "--json").out)["picked"]
     assert picked["cost"] <= 0.5 * shown["parent_cost"]
     better = [p for p in shown["front"] if p["cost"] <= 0.5 * shown["parent_cost"]]
-    assert picked["lost"] == min(point["lost"] for point in better)
+    assert picked["off"] == min(point["off"] for point in better)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def automatic(
     scan, costs = scanned.scan, scanned.costs
     points = front(scan, costs)
     asked = limit_of(goal, costs)
-    limit, tried = asked, []
-    point = choose(points, goal, costs, limit)
+    tried: list[tuple[float, Point, Built, float]] = []
+    point = choose(points, goal, costs, asked)
     for _ in range(_ATTEMPTS):
         built = build(point)
         cost = _cost(point, built, scanned)
@@ -77,10 +77,7 @@ def automatic(
         tried.append((reached, point, built, cost))
         if reached <= asked + _ROUNDING:
             break
-        # What is lost adds up no longer, or a place runs layers together that were priced apart.
-        predicted = point.lost if goal.measure == "drop" else point.cost
-        limit = predicted * asked / reached * _CLOSER
-        following = _nearer(points, goal, costs, limit)
+        following = _nearer(points, goal, costs, point, asked, reached)
         if following is None or following == point:
             break
         point = following
@@ -95,7 +92,25 @@ def limit_of(goal: Goal, costs: Costs) -> float:
     return goal.limit * costs.parent if goal.relative else goal.limit
 
 
-def _nearer(points: tuple[Point, ...], goal: Goal, costs: Costs, limit: float) -> Point | None:
+def _nearer(
+    points: tuple[Point, ...],
+    goal: Goal,
+    costs: Costs,
+    point: Point,
+    asked: float,
+    reached: float,
+) -> Point | None:
+    """Another choice after one that missed: as much less of what it had too much of, and a bit.
+
+    What is lost may grow faster than predicted, and a place may run layers otherwise together than
+    they were priced alone.
+    """
+    share = asked / reached * _CLOSER
+    limit = asked
+    if goal.measure == "drop":
+        points = tuple(each for each in points if each.off <= point.off * share)
+    else:
+        limit = point.cost * share
     try:
         return choose(points, goal, costs, limit)
     except RewriteError:

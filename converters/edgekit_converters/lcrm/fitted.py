@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from edgekit_converters.lcrm.rules import Depthwise, Pointwise, Substitute
 from edgekit_converters.lcrm.separable import RIDGE, Moments, errors, fit_pointwise, fit_separable
-from edgekit_converters.lcrm.windows import gather
+
+Seen = Callable[[bool, bool], tuple[Moments | None, Moments | None]]
+"""Moments of the windows and of their centres alone, each where asked for."""
 
 LARGEST_MOMENTS = 2**29
 """Bytes of the largest matrix of moments; solving takes some four times as much."""
@@ -52,16 +54,16 @@ class Fitted:
 def fit_substitute(
     task: Task,
     replacement: Substitute,
-    batches: Iterable[tuple[Any, Any]],
+    seen: Seen,
     images: int,
     *,
     ridge: float = RIDGE,
 ) -> Fitted | str:
     """Fits depthwise + pointwise, pointwise, or the first beside the second (case 1.2).
 
-    `batches` are what the substitute sees and what the convolution gives without its bias, both
-    (batch, height, width, channels). In case 1.2 the pointwise branch gets the outputs that it
-    loses least of. Where there can be no fit, says why.
+    `seen` gives the moments of what the substitute sees, and of what the convolution gives without
+    its bias, over `images` samples. In case 1.2 the pointwise branch gets the outputs that it loses
+    least of. Where there can be no fit, says why.
     """
     deep = next((b[0] for b in replacement.branches if isinstance(b[0], Depthwise)), None)
     flat = next((b[0] for b in replacement.branches if isinstance(b[0], Pointwise)), None)
@@ -73,9 +75,7 @@ def fit_substitute(
             f"the moments of its {unknown} inputs per window take {8 * unknown**2 // 2**20} MiB, "
             f"and the bound is {LARGEST_MOMENTS // 2**20} MiB"
         )
-    wide, narrow = gather(
-        batches, task.conv, task.shape, images, windows=deep is not None, centres=flat is not None
-    )
+    wide, narrow = seen(deep is not None, flat is not None)
     if not task.centred:
         wide, narrow = wide and wide.about_zero(), narrow and narrow.about_zero()
     rows = max(each.rows for each in (wide, narrow) if each)
@@ -94,10 +94,15 @@ def fit_substitute(
     for index, (first, *_) in enumerate(replacement.branches):
         suffix = "" if len(replacement.branches) == 1 else f"_{index}"
         mine = order[split:] if isinstance(first, Depthwise) else order[:split]
-        seen = wide if isinstance(first, Depthwise) else narrow
-        if seen is None:
+        whole_of = wide if isinstance(first, Depthwise) else narrow
+        if whole_of is None:
             continue
-        asked = replace(seen, xy=seen.xy[:, mine], yy=seen.yy[mine], mean_y=seen.mean_y[mine])
+        asked = replace(
+            whole_of,
+            xy=whole_of.xy[:, mine],
+            yy=whole_of.yy[mine],
+            mean_y=whole_of.mean_y[mine],
+        )
         scale = task.scale[mine]
         bias = [] if task.bias is None else [task.bias[mine]]
         if isinstance(first, Depthwise):

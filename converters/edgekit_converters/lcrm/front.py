@@ -1,14 +1,17 @@
 """Which choices of substitutes lose least for what they cost, from a scan of single layers.
 
-What single layers lose is added up: a model with several substitutes was seen to lose about the
-sum, until the savings get extreme (docs/inheritance.md).
+What single layers lose of the score drowns in chance, and what the outputs are off does not: that
+is added up, and what a sum costs of the score is read off from models with all layers replaced
+(docs/inheritance.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+
+import numpy as np
 
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.lcrm.goal import Goal
@@ -30,11 +33,15 @@ class Costs:
 
 @dataclass(frozen=True)
 class Point:
-    """Layers replaced, by path, with what that is predicted to lose of the score and to cost."""
+    """Layers replaced, by path, and what that is predicted to cost and to lose of the score.
+
+    `off` is the sum of how far each layer alone puts the outputs off.
+    """
 
     choices: tuple[tuple[str, Choice], ...]
-    lost: float
+    off: float
     cost: float
+    lost: float = 0.0
 
 
 def counted_costs(scan: Scan, measure: str) -> Costs:
@@ -61,30 +68,41 @@ def counted_costs(scan: Scan, measure: str) -> Costs:
 
 
 def front(scan: Scan, costs: Costs) -> tuple[Point, ...]:
-    """The choices that no other beats in both what is lost and what it costs, cheapest first.
+    """The choices that no other beats in both how far they are off and what they cost.
 
-    A negative loss counts as none, and that of a larger multiplier as no more than a smaller one's:
-    what differs from that is chance.
+    Cheapest first; the last one keeps all layers.
     """
     states = [Point((), 0.0, costs.parent)]
     most = sum(max(saved, 0.0) for saved in costs.saved.values())
     for path, trials in groupby(scan.trials, key=lambda trial: trial.path):
-        options: list[tuple[Choice, float]] = []
-        least = float("inf")
-        for trial in trials:
-            least = min(least, max(trial.lost, 0.0))
-            options.append((trial.choice, least))
+        tried = list(trials)
         added = [
             Point(
-                (*state.choices, (path, choice)),
-                state.lost + lost,
-                state.cost - costs.saved[path, choice],
+                (*state.choices, (path, trial.choice)),
+                state.off + trial.off,
+                state.cost - costs.saved[path, trial.choice],
             )
             for state in states
-            for choice, lost in options
+            for trial in tried
         ]
         states = _best([*states, *added], most / _STATES)
-    return tuple(states)
+    return tuple(replace(point, lost=predicted(scan, point.off)) for point in states)
+
+
+def predicted(scan: Scan, off: float) -> float:
+    """What layers that are so far off in sum lose of the score together.
+
+    Straight lines between the models with all layers replaced, through nothing lost at 0, never
+    falling; beyond the farthest of them its own line from 0 goes on.
+    """
+    found = sorted((each.off, max(each.lost, 0.0)) for each in scan.together)
+    known = [(0.0, 0.0)]
+    for far, lost in found:
+        known.append((far, max(lost, known[-1][1])))
+    farthest, most = known[-1]
+    if off > farthest > 0:
+        return most * off / farthest
+    return float(np.interp(off, [each for each, _ in known], [lost for _, lost in known]))
 
 
 def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> Point:
@@ -104,7 +122,7 @@ def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> P
                 "layers, calling one more costs more than its MACs save. Leave lcrm out, or give "
                 "a target in macs."
             )
-        least = min(replacing, key=lambda point: point.lost)
+        least = min(replacing, key=lambda point: point.off)
         raise RewriteError(
             f"lcrm(auto=true): no choice of layers loses at most {100 * limit:g} points; the "
             f"nearest, {words(least)}, loses {100 * least.lost:.2f} points and comes to "
@@ -113,7 +131,7 @@ def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> P
         )
     within = [point for point in points if point.cost <= limit]
     if within:
-        return min(within, key=lambda point: (point.lost, point.cost))
+        return min(within, key=lambda point: (point.off, point.cost))
     least = min(points, key=lambda point: point.cost)
     raise RewriteError(
         f"lcrm(auto=true): no choice of layers comes to {amount(limit, costs.unit)}; the nearest, "
@@ -151,8 +169,8 @@ def _best(points: list[Point], step: float) -> list[Point]:
     """
     thin = len(points) > _STATES and step > 0
     found: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.cost, point.lost)):
-        if found and point.lost >= found[-1].lost:
+    for point in sorted(points, key=lambda point: (point.cost, point.off)):
+        if found and point.off >= found[-1].off:
             continue
         if thin and len(found) > 1 and point.cost // step == found[-1].cost // step:
             found.pop()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,11 +15,14 @@ from edgekit_converters.lcrm.batches import as_array, in_batches
 from edgekit_converters.lcrm.fitted import Fitted, Task, fit_substitute
 from edgekit_converters.lcrm.order import Followers, followers, reorder
 from edgekit_converters.lcrm.plan import Decision
-from edgekit_converters.lcrm.separable import RIDGE
+from edgekit_converters.lcrm.separable import RIDGE, Moments
 from edgekit_converters.lcrm.settle import first_dense, refit_dense, settle, unsettled
+from edgekit_converters.lcrm.windows import gather
 from edgekit_converters.train import Progress
 
 Calls = Mapping[str, Call]
+Kept = dict[tuple[str, bool, bool], tuple[Moments | None, Moments | None]]
+"""Moments by the convolution's path, and whether those of windows and of centres are there."""
 
 
 def inherit(
@@ -29,6 +33,7 @@ def inherit(
     progress: Progress | None = None,
     *,
     ridge: float = RIDGE,
+    kept: Kept | None = None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Fits the substitutes of `model`, in place, to what the parent's convolutions give.
 
@@ -43,6 +48,7 @@ def inherit(
         samples: one array per model input, samples first.
         progress: called after each layer with (layer from 1, layers, {"explained": share}).
         ridge: that of `fit_separable`.
+        kept: moments of earlier calls, which hold as long as nothing before the layer changes.
 
     Returns:
         What came of each substitute, by the convolution's path, and of the dense layer.
@@ -65,8 +71,10 @@ def inherit(
         waiting = settle(model, new, batches, waiting, {seen})
         following = _following(old, call, chosen)
         task = _task(old, call, orders.get(call.path), free=isinstance(following, Followers))
-        pairs = _pairs(parent, call, model, seen, batches)
-        found = fit_substitute(task, chosen[call.path], pairs, len(samples[0]), ridge=ridge)
+        pairs = partial(_pairs, parent, call, model, seen, batches)
+        count = len(samples[0])
+        moments = partial(_moments, {} if kept is None else kept, call, pairs, count)
+        found = fit_substitute(task, chosen[call.path], moments, count, ridge=ridge)
         if isinstance(found, Fitted):
             _put(call, found, made)
             if (found.order != np.arange(len(found.order))).any():
@@ -152,6 +160,22 @@ def _pairs(
                 "NaN or infinite values; check the model and the scale of the data."
             )
         yield as_array(ours(batch)[seen], first), y
+
+
+def _moments(
+    kept: Kept,
+    call: Call,
+    pairs: Callable[[], Iterator[tuple[Any, Any]]],
+    images: int,
+    windows: bool,
+    centres: bool,
+) -> tuple[Moments | None, Moments | None]:
+    key = (call.path, windows, centres)
+    if key not in kept:
+        kept[key] = gather(
+            pairs(), call.layer, call.input_shapes[0], images, windows=windows, centres=centres
+        )
+    return kept[key]
 
 
 def _following(graph: Graph, call: Call, chosen: Mapping[str, Any]) -> Followers | str:

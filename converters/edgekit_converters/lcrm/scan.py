@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgekit_converters.complexity import parameters, total_macs
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import read_graph
-from edgekit_converters.lcrm.inherit import inherit
+from edgekit_converters.lcrm.inherit import Kept, inherit
 from edgekit_converters.lcrm.plan import Decision, plan_lcrm
 from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.lcrm.rules import Choice
-from edgekit_converters.train import TrainingData, validation_score
+from edgekit_converters.train import TrainingData, score_of, validation_outputs
 
 ScanProgress = Callable[[str, int, int], None]
 """Called before each layer with its path, its number from 1 and how many there are."""
 
-_MOST_MULTIPLIER = 6
-_NOTHING = 1e-3
-"""A loss of score that a larger multiplier need not better: a tenth of a point."""
-_MOST_VALIDATION = 2048
+Rate = Callable[[Any], tuple[float, float]]
+
+_MOST_MULTIPLIER = 4
+_NOTHING = 2e-3
+"""A share of the outputs' variance that a larger multiplier need not better."""
+_MOST = 1024
+"""Samples for one of dozens of fits, and to rate it."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """One substitute of one convolution, all other layers being the parent's.
 
-    `lost` is how much lower the validation score is without any training; chance may make it
-    negative. MACs and parameters are those of the convolution and of its substitute.
+    Both without any training, on the validation samples: `lost` is how much lower the score is
+    (chance may make it negative), `off` the mean squared difference of the outputs from the
+    parent's, as a share of the variance of the parent's. MACs and parameters are those of the
+    convolution and of its substitute.
     """
 
     path: str
     choice: Choice
     substitute: str
     lost: float
+    off: float
     macs_before: int | None
     macs_after: int | None
     parameters_before: int
     parameters_after: int
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several layers replaced: the sum of how far each alone is `off`, and what they lose."""
+
+    off: float
+    lost: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class Scan:
     macs: int | None
     parameters: int
     trials: tuple[Trial, ...]
+    together: tuple[Together, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -68,16 +86,18 @@ def scan(
     keep_ends: bool = True,
     progress: ScanProgress | None = None,
 ) -> Scan:
-    """Replaces every convolution alone, by every substitute that may be worth it.
+    """Replaces each convolution alone, by every substitute that may be worth it, then all at once.
 
-    Multipliers rise from 1 until nothing is lost or nothing is saved, at most to 6; case 2 is tried
-    without a depthwise layer and with one. Substitutes inherit from the model on `samples`, one
-    array per model input, and are scored on at most 2048 validation samples.
+    Multipliers rise from 1 until the outputs hardly differ or nothing is saved, at most to 4; case
+    2 is tried without a depthwise layer and with one. Substitutes inherit from the model on at most
+    1024 of the `samples`, one array per model input, and are rated on at most 1024 validation
+    samples.
 
     Raises:
         RewriteError: there is no convolution to replace.
     """
-    few = _at_most(data, _MOST_VALIDATION)
+    rated = _at_most(data, _MOST)
+    samples = [array[:_MOST] for array in samples]
     graph = read_graph(model)
     plan = plan_lcrm(graph, where=where, keep_ends=keep_ends)
     candidates = [decision for decision in plan if decision.substitute is not None]
@@ -88,53 +108,79 @@ def scan(
             f"lcrm(auto=true): {model.name!r} has no convolution that LCRM could replace"
             f"{f' ({reasons})' if reasons else ''}; leave lcrm out of the recipe."
         )
-    score = validation_score(model, few)
+    outputs = validation_outputs(model, rated)
+    rate = partial(_rated, data=rated, outputs=outputs, score=score_of(model, rated, outputs))
     trials: list[Trial] = []
     for number, decision in enumerate(candidates, 1):
         if progress:
-            progress(decision.path, number, len(candidates))
-        trials += _layer(model, decision, keep_ends, few, samples, score)
+            progress(decision.path, number, len(candidates) + 1)
+        trials += _alone(model, decision, keep_ends, samples, rate)
+    if progress:
+        progress("all together", len(candidates) + 1, len(candidates) + 1)
     total, unknown = total_macs(graph)
     return Scan(
-        score=score,
+        score=score_of(model, rated, outputs),
         macs=None if unknown else total,
         parameters=parameters(model),
         trials=tuple(trials),
+        together=_together(model, trials, keep_ends, samples, rate),
         skipped=skipped,
     )
 
 
-def _layer(
-    model: Any,
-    decision: Decision,
-    keep_ends: bool,
-    data: TrainingData,
-    samples: list[Any],
-    score: float,
+def _rated(model: Any, *, data: TrainingData, outputs: Any, score: float) -> tuple[float, float]:
+    """What the model loses of the score, and how far its outputs are off the parent's."""
+    given = validation_outputs(model, data)
+    off = float(np.mean((given - outputs) ** 2) / max(float(np.var(outputs)), 1e-30))
+    return score - score_of(model, data, given), off
+
+
+def _alone(
+    model: Any, decision: Decision, keep_ends: bool, samples: list[Any], rate: Rate
 ) -> list[Trial]:
-    found = []
+    found: list[Trial] = []
+    kept: Kept = {}
     for choice in _choices(decision):
         rewritten, plan = apply_lcrm(model, choices={decision.path: choice}, keep_ends=keep_ends)
         mine = next(each for each in plan if each.path == decision.path)
         if mine.substitute is None or not _saves(mine):
             break
-        inherit(model, rewritten, plan, samples)
-        lost = score - validation_score(rewritten, data)
+        inherit(model, rewritten, plan, samples, kept=kept)
+        lost, off = rate(rewritten)
         found.append(
             Trial(
                 path=mine.path,
                 choice=choice,
                 substitute=str(mine.substitute),
                 lost=lost,
+                off=off,
                 macs_before=mine.macs_before,
                 macs_after=mine.macs_after,
                 parameters_before=mine.parameters_before,
                 parameters_after=mine.parameters_after,
             )
         )
-        if lost <= _NOTHING:
+        if off <= _NOTHING:
             break
     return found
+
+
+def _together(
+    model: Any, trials: list[Trial], keep_ends: bool, samples: list[Any], rate: Rate
+) -> tuple[Together, ...]:
+    """The first, second, … choice of every layer at once; the last where a layer has no more."""
+    layers: dict[str, list[Trial]] = {}
+    for trial in trials:
+        layers.setdefault(trial.path, []).append(trial)
+    found = []
+    for index in range(max((len(each) for each in layers.values()), default=0)):
+        chosen = [each[min(index, len(each) - 1)] for each in layers.values()]
+        choices = {trial.path: trial.choice for trial in chosen}
+        rewritten, plan = apply_lcrm(model, choices=choices, keep_ends=keep_ends)
+        inherit(model, rewritten, plan, samples)
+        lost, _ = rate(rewritten)
+        found.append(Together(math.fsum(trial.off for trial in chosen), lost))
+    return tuple(found)
 
 
 def _choices(decision: Decision) -> tuple[Choice, ...]:
