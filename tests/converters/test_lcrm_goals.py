@@ -104,9 +104,9 @@ def scan_of(layers: list[list[tuple[int, float]]]) -> tuple[Scan, Costs]:
     return Scan(0.9, total, 10, trials, together, ()), Costs("MACs", float(total), saved)
 
 
-OPTIONS = st.lists(st.tuples(st.integers(1, 99), st.floats(0.001, 0.5)), min_size=1, max_size=3).map(
-    lambda found: sorted(found, key=lambda option: (-option[0], -option[1]))
-)
+OPTIONS = st.lists(
+    st.tuples(st.integers(1, 99), st.floats(0.001, 0.5)), min_size=1, max_size=3
+).map(lambda found: sorted(found, key=lambda option: (-option[0], -option[1])))
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=4), st.floats(0, 1))
