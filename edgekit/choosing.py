@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.data import Dataset
 from edgekit.places import Priced, priced
 from edgekit.progress import Listener, Step
-from edgekit.store import content_key, read_facts, stage_folder
+from edgekit.store import UNREADABLE, content_key, read_facts, stage_folder, unreadable
 from edgekit_converters.passes import Lcrm
 from edgekit_device.codec import decode, encode
 
@@ -65,28 +65,36 @@ def scanned(
         "seed": of.training.seed,
         "versions": of.versions,
     }
+    ec.check_goal(of.model, step.goal)
     scan = _scan(run, of, step, content_key(facts), progress)
     if place is None:
         return ec.Scanned(scan, ec.costs_of(scan, step.goal))
-    costs = _costs(run, of, scan, place, content_key({**facts, "prices": place.key}), progress)
-    return ec.Scanned(scan, costs, place.place)
+    tried = [encode((trial.path, trial.choice)) for trial in scan.trials]
+    key = content_key({**facts, "prices": place.key, "tried": tried})
+    return ec.Scanned(scan, _costs(run, of, scan, place, key, progress), place.place)
 
 
 def _scan(run: Path, of: Scannable, step: Lcrm, key: str, progress: Listener) -> Scan:
     import edgekit_converters as ec
 
-    def tell(path: str, number: int, count: int) -> None:
-        detail = f"layer {number} of {count}: {path}"
-        progress(Step("scan for lcrm(auto=true)", (number - 1) / count, detail))
+    label = "scan for lcrm(auto=true)"
 
     def make(_: Path) -> dict[str, Any]:
-        found = ec.scan_model(of.model, step, of.given, of.training, tell)
-        progress(Step("scan for lcrm(auto=true)", 1.0, f"{len(found.trials)} substitutes tried"))
+        found = ec.scan_model(
+            of.model,
+            step,
+            of.given,
+            of.training,
+            lambda part, share: progress(Step(label, share, part)),
+        )
+        progress(Step(label, 1.0, f"{len(found.trials)} substitutes tried"))
         return {"scan": encode(found)}
 
-    label = "scan for lcrm(auto=true)"
-    folder, _ = stage_folder(run, key, label, make, progress)
-    return decode(ec.Scan, read_facts(folder)["scan"], label)
+    folder, reused = stage_folder(run, key, label, make, progress)
+    try:
+        return decode(ec.Scan, read_facts(folder)["scan"], label)
+    except UNREADABLE as error:
+        raise unreadable(folder, label, error, reused) from error
 
 
 def _costs(
@@ -94,15 +102,19 @@ def _costs(
 ) -> Costs:
     import edgekit_converters as ec
 
-    name = place.place.name
+    label = f"price of each layer on {place.place.name}"
 
     def make(_: Path) -> dict[str, Any]:
-        progress(Step(f"price of each layer on {name}"))
+        progress(Step(label))
         found = ec.place_costs(of.model, scan, place.place)
         saved = [found.saved[trial.path, trial.choice] for trial in scan.trials]
         return {"parent": found.parent, "saved": saved}
 
-    folder, _ = stage_folder(run, key, f"prices on {name}", make, progress)
-    facts = read_facts(folder)
+    folder, reused = stage_folder(run, key, label, make, progress)
     keys = [(trial.path, trial.choice) for trial in scan.trials]
-    return ec.Costs(place.place.unit, facts["parent"], dict(zip(keys, facts["saved"], strict=True)))
+    try:
+        facts = read_facts(folder)
+        saved = dict(zip(keys, map(float, facts["saved"]), strict=True))
+        return ec.Costs(place.place.unit, float(facts["parent"]), saved)
+    except UNREADABLE as error:
+        raise unreadable(folder, label, error, reused) from error

@@ -14,8 +14,15 @@ from edgekit.comparison import LayerSaving, Metric, Stage
 from edgekit.data import Dataset
 from edgekit.disk import check_temporary, publish, storing
 from edgekit.progress import Listener, Step
-from edgekit.stages import UNREADABLE, Staged, unreadable, versions
-from edgekit.store import content_key, file_name, read_facts, stage_folder
+from edgekit.stages import Staged, versions
+from edgekit.store import (
+    UNREADABLE,
+    content_key,
+    file_name,
+    read_facts,
+    stage_folder,
+    unreadable,
+)
 from edgekit.tasks import CLASSIFICATION, Scored, score_file
 from edgekit_converters.passes import NpuQat, Qat
 from edgekit_converters.proof import FileProof, FloatOperator, WeightTensor

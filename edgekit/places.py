@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.boards import Board, ProfileSettings, parse_board, profile_on
+from edgekit.boards import Board, ProfileSettings, check_board, parse_board, profile_on
 from edgekit.boards.named import boards
+from edgekit.boards.profiling import with_own_profile
 from edgekit.boards.qemu import KIND
 from edgekit.errors import RunError
 from edgekit.npu.outcome import PLACE
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from edgekit_converters.lcrm.goal import Goal
 
 _UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}
-_QUICK = ProfileSettings(runs=30, seconds=1.0, rounds=5, idle_seconds=0.0, sample_interval_s=0.0)
-"""A scan measures dozens of files of one layer, and takes the median of each."""
+_QUICK = ProfileSettings(
+    runs=30, seconds=1.0, rounds=5, idle_seconds=0.0, sample_interval_s=0.0, meter="model"
+)
+"""Dozens of files of one layer are measured, of which latency needs the median alone."""
 
 Cost = Callable[[Sequence[Path]], list[Number]]
 
@@ -93,7 +97,17 @@ def _of_board(named: str, measure: str, progress: Listener) -> tuple[Cost, dict[
     if profile is not None:
         return _of_profile(profile, measure), {"profile": asdict(profile)}
     board = parse_board(named)
-    return _measured(board, measure, progress), {"board": str(board)}
+    settings = _QUICK if measure == "latency_ms" else replace(_QUICK, meter="auto")
+    settings = with_own_profile(board, settings)
+    # A board of that name may be another one by now, and a profile may have other numbers.
+    key = {
+        "board": str(board),
+        "machine": platform.node(),
+        "agent": check_board(board, settings, progress),
+        "settings": asdict(settings),
+        "profile": settings.profile and asdict(load_profile(settings.profile)),
+    }
+    return _measured(board, settings, measure, progress), key
 
 
 def _profile(named: str) -> BoardProfile | None:
@@ -116,9 +130,9 @@ def _of_profile(profile: BoardProfile, measure: str) -> Cost:
     return cost
 
 
-def _measured(board: Board, measure: str, progress: Listener) -> Cost:
+def _measured(board: Board, settings: ProfileSettings, measure: str, progress: Listener) -> Cost:
     def cost(files: Sequence[Path]) -> list[Number]:
-        records = [Record.from_json(data) for data in profile_on(board, files, _QUICK, progress)]
+        records = [Record.from_json(data) for data in profile_on(board, files, settings, progress)]
         return [_measure(record.latency_ms.p50, record.energy_j, measure) for record in records]
 
     return cost
@@ -144,8 +158,10 @@ def _converted(models: Sequence[Any], scheme: str, cost: Cost) -> list[Number]:
     with TemporaryDirectory() as folder:
         files = []
         for index, model in enumerate(models):
-            shape = tuple(1 if size is None else size for size in model.inputs[0].shape[1:])
-            samples = [generator.random((4, *shape)).astype(np.float32)]
+            samples = [
+                generator.random((4, *tensor.shape[1:])).astype(tensor.dtype)
+                for tensor in model.inputs
+            ]
             quantize = ec.Quantize("int8" if scheme == "int8" else "float32")
             file = Path(folder) / f"{index:03d}-{model.name}.tflite"
             file.write_bytes(ec.convert(model, quantize, samples, 1))

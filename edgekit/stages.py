@@ -16,18 +16,20 @@ from edgekit.comparison import LayerSaving, Stage
 from edgekit.data import Dataset
 from edgekit.errors import RunError
 from edgekit.progress import Listener, Step
-from edgekit.store import StageDamageError, content_key, read_facts, stage_folder
+from edgekit.store import (
+    UNREADABLE,
+    StageDamageError,
+    content_key,
+    read_facts,
+    stage_folder,
+    unreadable,
+)
 from edgekit_converters.proof import LayerProof
-from edgekit_device.errors import RecordError
 
 if TYPE_CHECKING:
     from edgekit_converters import Training, TrainingData
     from edgekit_converters.passes import Pass
     from edgekit_converters.recipe import Recipe
-
-
-UNREADABLE = (KeyError, TypeError, ValueError, RecordError)
-"""What facts raise that are not those of a stage."""
 
 
 @dataclass(frozen=True)
@@ -247,19 +249,6 @@ def _told(facts: dict[str, Any], reused: bool) -> tuple[Stage, tuple[LayerSaving
         }
     )
     return told, tuple(LayerSaving(**layer) for layer in facts["layers"])
-
-
-def unreadable(
-    folder: Path, label: str, error: Exception, reused: bool
-) -> StageDamageError | RunError:
-    """What to raise for facts that do not read back: only an earlier run's are done again."""
-    why = f"it lacks or misspells {error}"
-    if reused:
-        return StageDamageError(folder, label, why)
-    return RunError(
-        f"The {label} was stored in {folder} but cannot be read again ({why}); name another folder "
-        "with --out."
-    )
 
 
 def epoch_reporter(name: str, progress: Listener) -> Callable[[int, int, dict[str, float]], None]:

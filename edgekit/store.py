@@ -13,12 +13,17 @@ from typing import Any
 from edgekit.disk import hidden, remove, storing
 from edgekit.errors import RunError
 from edgekit.progress import FOUND, Listener, Step
+from edgekit_device.errors import RecordError
 
 STAGES, MEASURED = "stages", "measured"
 """The folders of finished stages, and of measurements that wait for the rest of a comparison."""
 
 
 _FACTS = "stage.json"
+
+
+UNREADABLE = (KeyError, TypeError, ValueError, RecordError)
+"""What facts raise that are not those of a stage."""
 
 
 class StageDamageError(Exception):
@@ -153,6 +158,19 @@ def set_aside(run: Path, found: StageDamageError, progress: Listener) -> None:
     progress(Step(FOUND, 1.0, sentence))
     with storing(run, f"the {found.label}"):
         remove(found.folder)
+
+
+def unreadable(
+    folder: Path, label: str, error: Exception, reused: bool
+) -> StageDamageError | RunError:
+    """What to raise for facts that do not read back: only an earlier run's are done again."""
+    why = f"it lacks or misspells {error}"
+    if reused:
+        return StageDamageError(folder, label, why)
+    return RunError(
+        f"The {label} was stored in {folder} but cannot be read again ({why}); name another folder "
+        "with --out."
+    )
 
 
 def file_name(recipe: str) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgekit_converters.graph import check_graph
     from edgekit_converters.inspection import Inspection, inspect_model
     from edgekit_converters.lcrm.applying import scan_model
-    from edgekit_converters.lcrm.automatic import Scanned, costs_of, limit_of
+    from edgekit_converters.lcrm.automatic import Scanned, check_goal, costs_of, limit_of
     from edgekit_converters.lcrm.front import Costs, Point, choose, front
     from edgekit_converters.lcrm.places import Place, place_costs
     from edgekit_converters.lcrm.plan import Decision
@@ -114,6 +114,7 @@ _LAZY = {
     "vgg9": "parents",
     "vgg9_small": "parents",
     "architecture": "forward",
+    "check_goal": "lcrm.automatic",
     "check_graph": "graph",
     "check_input_shapes": "conversion",
     "classification_objective": "objective",
@@ -180,6 +181,7 @@ __all__ = [
     "alexnet_small",
     "apply_lcrm",
     "architecture",
+    "check_goal",
     "check_graph",
     "check_input_shapes",
     "choose",

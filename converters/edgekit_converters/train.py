@@ -253,12 +253,15 @@ def validation_score(model: Any, data: TrainingData, like: Any = None) -> float:
 
 
 def validation_outputs(model: Any, data: TrainingData) -> Any:
-    """What the model (of either Keras) gives for the validation samples, as one array."""
+    """What the model (of either Keras) gives for the validation samples, as one float32 array."""
     x, y = data.validation
     # Of a model that is used once, predict() would spend more time on tracing than on computing.
-    batches = np.array_split(np.asarray(x), -(-len(y) // _AT_ONCE))
-    given = (keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches)
-    return np.concatenate(list(given))
+    given = []
+    for start in range(0, len(y), _AT_ONCE):
+        batch = keras.tree.map_structure(lambda array, at=start: array[at : at + _AT_ONCE], x)
+        output = keras.tree.flatten(model(batch, training=False))[0]
+        given.append(np.asarray(keras.ops.convert_to_numpy(output), np.float32))
+    return np.concatenate(given)
 
 
 def score_of(model: Any, data: TrainingData, outputs: Any) -> float:

@@ -15,7 +15,7 @@ from rich.text import Text
 from edgekit.cli.commands import out_of, parent_of
 from edgekit.cli.live import live
 from edgekit.errors import RunError
-from edgekit_converters.passes import Lcrm
+from edgekit_converters.passes import DEFAULT_TARGET, Lcrm
 
 if TYPE_CHECKING:
     from edgekit_converters import Costs, Point, Scan, Scanned
@@ -64,7 +64,7 @@ def _scanned(options: argparse.Namespace) -> Shown:
         )
         points = ec.front(scanned.scan, scanned.costs)
         picked = None
-        if options.budget is not None:
+        if options.budget is not None or step.target != DEFAULT_TARGET:
             limit = ec.limit_of(step.goal, scanned.costs)
             picked = ec.choose(points, step.goal, scanned.costs, limit)
     name = parent.model.name
@@ -82,6 +82,11 @@ def _step(options: argparse.Namespace) -> Lcrm:
         )
     if options.budget is None:
         return passes[0]
+    if passes[0].target != DEFAULT_TARGET:
+        raise RunError(
+            f"--lcrm {options.lcrm!r} has a target and --budget {options.budget!r} is one; give "
+            "one of them."
+        )
     return replace(passes[0], target=options.budget)
 
 
@@ -193,6 +198,9 @@ def _next(console: Console, shown: Shown, options: argparse.Namespace) -> None:
         )
         return
     words = ["edgekit", "compare", options.model, "--data", options.data]
-    words += ["--out", options.out] if options.out else []
+    for name, usual in (("custom_objects", None), ("pixels", "unit"), ("seed", 0), ("out", None)):
+        if getattr(options, name) != usual:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    words += ["--unsafe"] if options.unsafe else []
     words += ["--recipes", f"{shown.step}+distill+int8"]
     console.print(f"Carry it out: {shlex.join(words)}", markup=False, soft_wrap=True)

@@ -30,6 +30,7 @@ from edgekit_converters import (
     run_pass,
     scan_model,
 )
+from edgekit_converters.lcrm import fitted
 
 UNTRAINED = Training(epochs=0)
 AUTO = Lcrm(auto=True, where=("conv3", "conv4", "conv5"), samples=300)
@@ -98,6 +99,27 @@ def test_a_goal_is_met_and_what_was_promised_is_reported_beside_what_came(target
     assert promised == pytest.approx(came, abs=0.1)
     assert "missed" not in said
     assert done.notes[1].startswith("chose ")
+
+
+def test_many_validation_samples_are_drawn_from_all_classes() -> None:
+    model, given = learned()
+    x, y = (np.concatenate([part] * 5) for part in given.validation)
+    by_class = np.argsort(y, kind="stable")
+    many = replace(given, validation=(x[by_class], y[by_class]))
+    found = scan_model(model, replace(AUTO, where=("conv5",)), many, UNTRAINED)
+    assert found.score == pytest.approx(scanned().score, abs=0.03)
+
+
+def test_a_layer_that_cannot_inherit_stays_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, given = learned()
+    monkeypatch.setattr(fitted, "LARGEST_MOMENTS", 8 * 200**2)
+    found = scan_model(model, replace(AUTO, where=("conv4", "conv5")), given, UNTRAINED)
+    # 24 channels are few enough for a pointwise layer, their 216 taps too many for a depthwise one.
+    assert [(trial.path, trial.substitute) for trial in found.trials] == [("conv5", "pointwise 16")]
+    assert "starts fresh: the moments" in dict(found.skipped)["conv4"]
+    monkeypatch.setattr(fitted, "LARGEST_MOMENTS", 8)
+    with pytest.raises(RewriteError, match=r"could replace \(.*starts fresh: the moments"):
+        scan_model(model, AUTO, given, UNTRAINED)
 
 
 def test_it_makes_its_own_scan_where_none_is_given() -> None:

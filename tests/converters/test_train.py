@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from edgekit_converters import Training, TrainingError, classification_objective, fine_tune
 from edgekit_converters.parents import digits_cnn
-from edgekit_converters.train import Objective
+from edgekit_converters.train import Objective, TrainingData, validation_score
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -220,3 +220,18 @@ def test_a_model_that_is_no_classifier_is_refused(kind: str) -> None:
 def test_an_option_out_of_range_is_named(option: str, value: Any) -> None:
     with pytest.raises(TrainingError, match=rf"{option} is {value}; it must be"):
         Training(**{option: value})
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_a_model_of_two_inputs_is_scored(kind: type) -> None:
+    a, b = keras.Input((4,), name="a"), keras.Input((6,), name="b")
+    joined = keras.layers.Concatenate()([a, b])
+    inputs = [a, b] if kind is list else {"a": a, "b": b}
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(joined))
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(150, size)).astype("float32") for size in (4, 6)]
+    x = arrays if kind is list else dict(zip("ab", arrays, strict=True))
+    labels = model.predict(x, verbose=0).argmax(-1)
+    wrong = np.where(np.arange(150) < 30, (labels + 1) % 3, labels)
+    data = TrainingData((x, wrong), (x, wrong), 3)
+    assert validation_score(model, data) == pytest.approx(0.8)

@@ -55,7 +55,7 @@ def test_a_budget_picks_a_point_without_another_scan(
 ) -> None:
     given = ("scan", tiny_keras, "--data", digits_npz, "--out", folder)
     ran = edgekit(*given, "--budget", "macs<=0.5x")
-    assert "layer 1 of" not in ran.err
+    assert "scan for" not in ran.err
     assert "Carry it out: edgekit compare" in ran.out
     assert "lcrm(auto=true, target='\"'\"'macs<=0.5x'\"'\"')+distill+int8" in ran.out
     picked = json.loads(edgekit(*given, "--budget", "macs<=0.5x", "--json").out)["picked"]
@@ -68,6 +68,7 @@ def test_a_budget_picks_a_point_without_another_scan(
     ("budget", "says"),
     [
         ("macs<=100", "the nearest, c2 r=1, c3 r=1, comes to"),
+        ("macs<=2x", "need no other layers"),
         ("fast", "no such goal"),
         ("latency_ms<=5 on qemu:pi9", "pi9"),
         ("latency_ms<=5 on nowhere", "is no board"),
@@ -111,7 +112,7 @@ def test_a_recipe_reaches_its_goal_from_the_same_scan(
         parent, f"lcrm(auto=true, target='{target}')", data, out=folder,
         training=Training(epochs=1), progress=told.append,
     )  # fmt: skip
-    assert not [step for step in told if step.detail.startswith("layer 1 of 2: c")]
+    assert not [step for step in told if step.task.startswith("scan for")]
     said = done.stages[-1].notes[0]
     assert "predicted before training" in said
     assert "came out" in said

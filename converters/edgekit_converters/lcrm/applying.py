@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from edgekit_converters.errors import RecipeError, TrainingError
-from edgekit_converters.lcrm.automatic import Built, Scanned, automatic, costs_of
+from edgekit_converters.lcrm.automatic import Built, Scanned, automatic, check_goal, costs_of
 from edgekit_converters.lcrm.front import Point
 from edgekit_converters.lcrm.inherit import inherit
 from edgekit_converters.lcrm.plan import Decision
@@ -40,10 +40,11 @@ def lcrm(
         ConverterError: options that do not fit the model or the data.
     """
     if step.auto:
-        if scanned is None:
-            scanned = _scanned(model, step, data, training)
-        build = partial(_build, model, step, data, training, progress, scanned.scan.score)
-        built, said = automatic(scanned, step.goal, build)
+        given, _ = _samples(model, step, data, training)
+        scanned = scanned or _scanned(model, step, given, training)
+        score = validation_score(model, given)
+        build = partial(_build, model, step, given, training, progress, score)
+        built, said = automatic(scanned, step.goal, score, build)
     else:
         rewritten, decisions = apply_lcrm(
             model,
@@ -95,6 +96,7 @@ def _scanned(model: Any, step: Lcrm, data: TrainingData | None, training: Traini
             f"{step}: what layers cost on {step.goal.place} is not known here; give run_pass("
             "scanned=…), or let edgekit optimize do it."
         )
+    check_goal(model, step.goal)
     found = scan_model(model, step, data, training)
     return Scanned(found, costs_of(found, step.goal))
 

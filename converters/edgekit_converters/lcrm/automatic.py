@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit_converters.complexity import total_macs
 from edgekit_converters.errors import RewriteError
+from edgekit_converters.graph import read_graph
 from edgekit_converters.lcrm.front import (
     Costs,
     Point,
@@ -54,10 +56,27 @@ def costs_of(scan: Scan, goal: Goal) -> Costs:
     return counted_costs(scan, "parameters" if goal.measure == "parameters" else "macs")
 
 
+def check_goal(model: Any, goal: Goal) -> None:
+    """Refuses a goal in MACs of a model whose MACs cannot be counted, before any work.
+
+    Raises:
+        RewriteError: naming the layers.
+    """
+    _, unknown = total_macs(read_graph(model))
+    if unknown and goal.place is None and goal.measure != "parameters":
+        named = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        raise RewriteError(
+            f"lcrm(auto=true): MACs of {named} cannot be counted, so that nothing says what a "
+            "choice saves; give a target in parameters."
+        )
+
+
 def automatic(
-    scanned: Scanned, goal: Goal, build: Callable[[Point], Built]
+    scanned: Scanned, goal: Goal, score: float, build: Callable[[Point], Built]
 ) -> tuple[Built, tuple[str, ...]]:
     """Chooses, builds, and compares with what was predicted; chooses again where it is missed.
+
+    `score` is the parent's on all validation samples.
 
     Returns:
         The first model that meets the goal, or the one that came nearest, and what to say of it.
@@ -77,12 +96,12 @@ def automatic(
         tried.append((reached, point, built, cost))
         if reached <= asked + _ROUNDING:
             break
-        following = _nearer(points, goal, costs, point, asked, reached)
-        if following is None or following == point:
+        untried = _untried(points, goal, costs, [each for _, each, _, _ in tried])
+        if not untried:
             break
-        point = following
+        point = _nearer(untried, goal, point, asked, reached)
     _, point, built, cost = min(tried, key=lambda attempt: attempt[0])
-    return built, _said(scanned, goal, asked, point, built, cost, len(tried))
+    return built, _said(scanned, goal, score, asked, point, built, cost, len(tried))
 
 
 def limit_of(goal: Goal, costs: Costs) -> float:
@@ -92,29 +111,39 @@ def limit_of(goal: Goal, costs: Costs) -> float:
     return goal.limit * costs.parent if goal.relative else goal.limit
 
 
+def _untried(
+    points: tuple[Point, ...], goal: Goal, costs: Costs, tried: list[Point]
+) -> tuple[Point, ...]:
+    """The choices that may meet a goal which those tried have missed."""
+    saving = (point for point in points if point.choices and point.cost < costs.parent)
+    if goal.measure == "drop":
+        least = min(point.off for point in tried)
+        return tuple(point for point in saving if point.off < least)
+    return tuple(point for point in saving if point.cost < min(each.cost for each in tried))
+
+
 def _nearer(
-    points: tuple[Point, ...],
+    untried: tuple[Point, ...],
     goal: Goal,
-    costs: Costs,
     point: Point,
     asked: float,
     reached: float,
-) -> Point | None:
+) -> Point:
     """Another choice after one that missed: as much less of what it had too much of, and a bit.
 
     What is lost may grow faster than predicted, and a place may run layers otherwise together than
-    they were priced alone.
+    they were priced alone. Where none is predicted to do, the one that comes nearest.
     """
     share = asked / reached * _CLOSER
-    limit = asked
     if goal.measure == "drop":
-        points = tuple(each for each in points if each.off <= point.off * share)
-    else:
-        limit = point.cost * share
-    try:
-        return choose(points, goal, costs, limit)
-    except RewriteError:
-        return None
+        near = [each for each in untried if each.off <= point.off * share and each.lost <= asked]
+        return min(near, key=lambda each: each.cost) if near else _least_off(untried)
+    near = [each for each in untried if each.cost <= point.cost * share]
+    return _least_off(near) if near else min(untried, key=lambda each: each.cost)
+
+
+def _least_off(points: Sequence[Point]) -> Point:
+    return min(points, key=lambda each: each.off)
 
 
 def _cost(point: Point, built: Built, scanned: Scanned) -> float:
@@ -123,7 +152,14 @@ def _cost(point: Point, built: Built, scanned: Scanned) -> float:
 
 
 def _said(
-    scanned: Scanned, goal: Goal, asked: float, point: Point, built: Built, cost: float, tries: int
+    scanned: Scanned,
+    goal: Goal,
+    score: float,
+    asked: float,
+    point: Point,
+    built: Built,
+    cost: float,
+    tries: int,
 ) -> tuple[str, ...]:
     scan, costs = scanned.scan, scanned.costs
     unit = costs.unit
@@ -134,16 +170,15 @@ def _said(
         else f"at most {amount(asked, unit)}{where}"
     )
     reached = built.lost if goal.measure == "drop" else cost
-    missed = (
-        "" if reached <= asked + _ROUNDING else f"; missed in {tries} attempts, this came nearest"
-    )
+    met = reached <= asked + _ROUNDING
+    missed = "" if met else f"; missed ({tries} of {_ATTEMPTS} attempts), this came nearest"
     kept = sorted({t.path for t in scan.trials} - {path for path, _ in point.choices})
     chosen = ", ".join(f"{path} {choice_words(choice)}" for path, choice in point.choices)
     return (
         f"asked for {wanted}; predicted before training: score "
-        f"{scan.score - point.lost:.3f} ({-100 * point.lost:+.1f} points) at "
+        f"{score - point.lost:.3f} ({-100 * point.lost:+.1f} points) at "
         f"{amount(point.cost, unit)}{where} of {amount(costs.parent, unit)}; came out: score "
-        f"{scan.score - built.lost:.3f} ({-100 * built.lost:+.1f} points) at {amount(cost, unit)}"
+        f"{score - built.lost:.3f} ({-100 * built.lost:+.1f} points) at {amount(cost, unit)}"
         f"{missed}",
         f"chose {chosen}" + (f"; kept {', '.join(kept)}" if kept else ""),
     )

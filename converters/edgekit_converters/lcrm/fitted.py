@@ -21,7 +21,7 @@ _ROWS_PER_INPUT = 4
 
 @dataclass(frozen=True)
 class Task:
-    """What a convolution's substitute is fitted to; `shape` is that of its input in the graph.
+    """What a convolution's substitute is fitted to.
 
     `kernel` (height, width, channels, outputs) has its inputs in the order in which the substitute
     sees them, `bias` is None without one. The error of output n counts `scale[n]` squared.
@@ -29,8 +29,6 @@ class Task:
     `free`: outputs may come in another order.
     """
 
-    conv: Any
-    shape: Any
     kernel: Any
     bias: Any
     scale: Any

@@ -7,6 +7,7 @@ is added up, and what a sum costs of the score is read off from models with all 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -45,16 +46,7 @@ class Point:
 
 
 def counted_costs(scan: Scan, measure: str) -> Costs:
-    """Costs in `macs` or `parameters`.
-
-    Raises:
-        RewriteError: MACs cannot be counted.
-    """
-    if measure == "macs" and scan.macs is None:
-        raise RewriteError(
-            "lcrm(auto=true): the model's MACs cannot be counted, as its graph leaves sizes open "
-            "or has layers of your own; give a target in parameters, or on a board."
-        )
+    """Costs in `macs` (those that can be counted) or `parameters`."""
     saved = {
         (trial.path, trial.choice): float(
             (trial.macs_before or 0) - (trial.macs_after or 0)
@@ -70,10 +62,13 @@ def counted_costs(scan: Scan, measure: str) -> Costs:
 def front(scan: Scan, costs: Costs) -> tuple[Point, ...]:
     """The choices that no other beats in both how far they are off and what they cost.
 
-    Cheapest first; the last one keeps all layers.
+    Cheapest first; the last one keeps all layers, unless a substitute is not off at all.
     """
     states = [Point((), 0.0, costs.parent)]
-    most = sum(max(saved, 0.0) for saved in costs.saved.values())
+    paths = {trial.path for trial in scan.trials}
+    most = sum(
+        max(saved for (path, _), saved in costs.saved.items() if path == one) for one in paths
+    )
     for path, trials in groupby(scan.trials, key=lambda trial: trial.path):
         tried = list(trials)
         added = [
@@ -118,16 +113,21 @@ def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> P
         replacing = [point for point in points if point.choices and point.cost < costs.parent]
         if not replacing:
             raise RewriteError(
-                f"lcrm(auto=true): no substitute saves any {costs.unit} there: with so small "
-                "layers, calling one more costs more than its MACs save. Leave lcrm out, or give "
-                "a target in macs."
+                f"lcrm(auto=true): no substitute saves any {costs.unit}: the parent has "
+                f"{amount(costs.parent, costs.unit)}, and where layers are so small, one more call "
+                "costs more than fewer MACs save. Leave lcrm out, or give a target in macs."
             )
         least = min(replacing, key=lambda point: point.off)
         raise RewriteError(
             f"lcrm(auto=true): no choice of layers loses at most {100 * limit:g} points; the "
             f"nearest, {words(least)}, loses {100 * least.lost:.2f} points and comes to "
-            f"{amount(least.cost, costs.unit)} instead of {amount(costs.parent, costs.unit)}. Give "
-            "a larger drop, or leave lcrm out."
+            f"{amount(least.cost, costs.unit)} instead of {amount(costs.parent, costs.unit)}. Ask "
+            f"for drop<={rounded_up(100 * least.lost)} or more, or leave lcrm out."
+        )
+    if costs.parent <= limit:
+        raise RewriteError(
+            f"lcrm(auto=true): the parent has {amount(costs.parent, costs.unit)}, so that "
+            f"{amount(limit, costs.unit)} need no other layers; leave lcrm out, or ask for less."
         )
     within = [point for point in points if point.cost <= limit]
     if within:
@@ -136,7 +136,7 @@ def choose(points: Sequence[Point], goal: Goal, costs: Costs, limit: float) -> P
     raise RewriteError(
         f"lcrm(auto=true): no choice of layers comes to {amount(limit, costs.unit)}; the nearest, "
         f"{words(least)}, comes to {amount(least.cost, costs.unit)} and loses "
-        f"{100 * least.lost:.1f} points before training. Ask for that or more."
+        f"{100 * least.lost:.1f} points before training. Ask for {rounded_up(least.cost)} or more."
     )
 
 
@@ -160,6 +160,14 @@ def amount(value: float, unit: str) -> str:
         if value >= size:
             return f"{value / size:.2f} {letter} {unit}"
     return f"{value:.0f} {unit}"
+
+
+def rounded_up(value: float) -> str:
+    """A limit that the value keeps, with four digits or, above them, as a whole number."""
+    if value >= 1e4:
+        return str(math.ceil(value))
+    step = 10.0 ** (math.floor(math.log10(value)) - 3) if value > 0 else 1.0
+    return f"{math.ceil(value / step) * step:.10g}"
 
 
 def _best(points: list[Point], step: float) -> list[Point]:

@@ -21,6 +21,8 @@ from edgekit_converters.lcrm.windows import gather
 from edgekit_converters.train import Progress
 
 Calls = Mapping[str, Call]
+FRESH = "starts fresh"
+"""How it is told that a substitute has inherited nothing."""
 Kept = dict[tuple[str, bool, bool], tuple[Moments | None, Moments | None]]
 """Moments by the convolution's path, and whether those of windows and of centres are there."""
 
@@ -83,7 +85,7 @@ def inherit(
             if isinstance(following, str) and len(chosen[call.path].branches) > 1:
                 told[call.path] += f", outputs in their order because of {following}"
         else:
-            told[call.path] = f"starts fresh: {found}"
+            told[call.path] = f"{FRESH}: {found}"
         if progress:
             share = found.explained if isinstance(found, Fitted) else 0.0
             progress(len(told), len(chosen), {"explained": share})
@@ -122,8 +124,6 @@ def _task(graph: Graph, call: Call, order: Any, *, free: bool) -> Task:
         # An output that nobody hears must not make the equations singular.
         scale = np.maximum(scale, 1e-3 * scale.max()) if scale.any() else np.ones(conv.filters)
     return Task(
-        conv=conv,
-        shape=call.input_shapes[0],
         kernel=kernel if order is None else kernel[:, :, order],
         bias=bias,
         scale=scale,

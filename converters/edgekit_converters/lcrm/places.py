@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import Call, read_graph
 from edgekit_converters.lcrm.front import Costs
 from edgekit_converters.lcrm.plan import describe
@@ -30,6 +31,9 @@ def place_costs(model: Any, scan: Scan, place: Place) -> Costs:
 
     A convolution and its substitutes are priced as models of one layer, so that what a call itself
     costs cancels out.
+
+    Raises:
+        RewriteError: the graph leaves open what a convolution sees.
     """
     calls = {call.path: call for call in read_graph(model).calls}
     paths = list(dict.fromkeys(trial.path for trial in scan.trials))
@@ -49,7 +53,12 @@ def _alone(call: Call, choice: Choice | None = None) -> Any:
     """The convolution, or a substitute of it, as a model with random weights."""
     conv = call.layer
     shape = call.input_shapes[0]
-    given = keras.Input(shape[1:], dtype=conv.compute_dtype)
+    if None in shape[1:]:
+        raise RewriteError(
+            f"lcrm(auto=true): {call.path} sees {shape}, whose open sizes leave open what it costs "
+            "on a place; build the model with fixed sizes, or give a target in parameters."
+        )
+    given = keras.Input(shape[1:])
     if choice is None:
         made = type(conv).from_config(conv.get_config())(given)
         return keras.Model(given, made, name=conv.name)

@@ -14,14 +14,14 @@ import numpy as np
 from edgekit_converters.complexity import parameters, total_macs
 from edgekit_converters.errors import RewriteError
 from edgekit_converters.graph import read_graph
-from edgekit_converters.lcrm.inherit import Kept, inherit
+from edgekit_converters.lcrm.inherit import FRESH, Kept, inherit
 from edgekit_converters.lcrm.plan import Decision, plan_lcrm
 from edgekit_converters.lcrm.rewrite import apply_lcrm
 from edgekit_converters.lcrm.rules import Choice
 from edgekit_converters.train import TrainingData, score_of, validation_outputs
 
-ScanProgress = Callable[[str, int, int], None]
-"""Called before each layer with its path, its number from 1 and how many there are."""
+ScanProgress = Callable[[str, float], None]
+"""Called before each part with what it is about and how much of the scan is done (0..1)."""
 
 Rate = Callable[[Any], tuple[float, float]]
 
@@ -65,12 +65,12 @@ class Together:
 class Scan:
     """A model's sensitivity to LCRM, layer by layer.
 
-    `score` is the parent's on the validation samples, `macs` and `parameters` are all of its own
-    (`macs` None where the graph leaves sizes open), `skipped` says why layers have no trial.
+    `score` is the parent's on the validation samples that the scan rates by, `macs` (those that can
+    be counted) and `parameters` are all of its own, `skipped` says why layers have no trial.
     """
 
     score: float
-    macs: int | None
+    macs: int
     parameters: int
     trials: tuple[Trial, ...]
     together: tuple[Together, ...]
@@ -89,55 +89,64 @@ def scan(
     """Replaces each convolution alone, by every substitute that may be worth it, then all at once.
 
     Multipliers rise from 1 until the outputs hardly differ or nothing is saved, at most to 4; case
-    2 is tried without a depthwise layer and with one. Substitutes inherit from the model on at most
-    1024 of the `samples`, one array per model input, and are rated on at most 1024 validation
-    samples.
+    2 is tried without a depthwise layer and with one. Substitutes inherit from the model on 1024 of
+    the `samples`, one array per model input (on all where these are too few), and are rated on at
+    most 1024 validation samples. Those that cannot inherit stay.
 
     Raises:
         RewriteError: there is no convolution to replace.
     """
     rated = _at_most(data, _MOST)
-    samples = [array[:_MOST] for array in samples]
     graph = read_graph(model)
     plan = plan_lcrm(graph, where=where, keep_ends=keep_ends)
     candidates = [decision for decision in plan if decision.substitute is not None]
-    skipped = tuple((d.path, d.reason) for d in plan if d.substitute is None)
-    if not candidates:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
+    skipped = {d.path: d.reason for d in plan if d.substitute is None}
+    outputs = validation_outputs(model, rated)
+    score = score_of(model, rated, outputs)
+    rate = partial(_rated, data=rated, outputs=outputs, score=score)
+    trials: list[Trial] = []
+    some = fewer = [array[:_MOST] for array in samples]
+    for index, decision in enumerate(candidates):
+        if progress:
+            progress(decision.path, index / (len(candidates) + 1))
+        found = _alone(model, decision, keep_ends, fewer, rate)
+        if isinstance(found, str):
+            # What a layer needs of samples is known by its fit alone.
+            some, found = samples, _alone(model, decision, keep_ends, samples, rate)
+        if isinstance(found, str):
+            skipped[decision.path] = found
+        else:
+            trials += found
+    if not trials:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in list(skipped.items())[:3])
         raise RewriteError(
             f"lcrm(auto=true): {model.name!r} has no convolution that LCRM could replace"
             f"{f' ({reasons})' if reasons else ''}; leave lcrm out of the recipe."
         )
-    outputs = validation_outputs(model, rated)
-    rate = partial(_rated, data=rated, outputs=outputs, score=score_of(model, rated, outputs))
-    trials: list[Trial] = []
-    for number, decision in enumerate(candidates, 1):
-        if progress:
-            progress(decision.path, number, len(candidates) + 1)
-        trials += _alone(model, decision, keep_ends, samples, rate)
     if progress:
-        progress("all together", len(candidates) + 1, len(candidates) + 1)
-    total, unknown = total_macs(graph)
+        progress("all layers together", len(candidates) / (len(candidates) + 1))
     return Scan(
-        score=score_of(model, rated, outputs),
-        macs=None if unknown else total,
+        score=score,
+        macs=total_macs(graph)[0],
         parameters=parameters(model),
         trials=tuple(trials),
-        together=_together(model, trials, keep_ends, samples, rate),
-        skipped=skipped,
+        together=_together(model, trials, keep_ends, some, rate),
+        skipped=tuple(skipped.items()),
     )
 
 
 def _rated(model: Any, *, data: TrainingData, outputs: Any, score: float) -> tuple[float, float]:
     """What the model loses of the score, and how far its outputs are off the parent's."""
     given = validation_outputs(model, data)
-    off = float(np.mean((given - outputs) ** 2) / max(float(np.var(outputs)), 1e-30))
+    wanted = outputs.astype(np.float64)
+    off = float(np.mean((given - wanted) ** 2) / max(float(np.var(wanted)), 1e-30))
     return score - score_of(model, data, given), off
 
 
 def _alone(
     model: Any, decision: Decision, keep_ends: bool, samples: list[Any], rate: Rate
-) -> list[Trial]:
+) -> list[Trial] | str:
+    """The trials of one convolution, or why its substitutes cannot inherit."""
     found: list[Trial] = []
     kept: Kept = {}
     for choice in _choices(decision):
@@ -145,7 +154,9 @@ def _alone(
         mine = next(each for each in plan if each.path == decision.path)
         if mine.substitute is None or not _saves(mine):
             break
-        inherit(model, rewritten, plan, samples, kept=kept)
+        told, _ = inherit(model, rewritten, plan, samples, kept=kept)
+        if told[mine.path].startswith(FRESH):
+            return found or told[mine.path]
         lost, off = rate(rewritten)
         found.append(
             Trial(
@@ -196,5 +207,9 @@ def _saves(decision: Decision) -> bool:
 
 
 def _at_most(data: TrainingData, most: int) -> TrainingData:
+    """At most so many validation samples, drawn: a folder is often read class by class."""
     x, y = data.validation
-    return replace(data, validation=(keras.tree.map_structure(lambda a: a[:most], x), y[:most]))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(y))[:most])
+    return replace(
+        data, validation=(keras.tree.map_structure(lambda a: np.asarray(a)[drawn], x), y[drawn])
+    )
