@@ -5,6 +5,18 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
+from edgekit.cli.options import (
+    arithmetic_options,
+    board_options,
+    common_options,
+    data_options,
+    model_options,
+    npu_options,
+    out_options,
+    profiling_options,
+    training_options,
+)
+
 _RECIPES = ("base", "int8", "lcrm", "lcrm+int8")
 _PASSES = (
     "lcrm, prune(0.5), cluster(16), qat, int8, … joined by +, or P, C, Q, PQ, CQ, PC, PCQ for the "
@@ -43,18 +55,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _inspect(command: argparse.ArgumentParser) -> None:
-    _model(command)
+    model_options(command)
     command.add_argument(
         "--lcrm",
         default="lcrm",
         metavar="PASS",
         help="LCRM as in a recipe, such as 'lcrm(style=table4, where=\"conv*,!conv2\")'",
     )
-    _common(command)
+    common_options(command)
 
 
 def _optimize(command: argparse.ArgumentParser) -> None:
-    _model(command)
+    model_options(command)
     command.add_argument("--recipe", required=True, metavar="R", help=f"passes: {_PASSES}")
     command.add_argument(
         "--calibration",
@@ -68,7 +80,7 @@ def _optimize(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the file's fixed batch size (default: 1), or open, which accelerators refuse",
     )
-    _data(command, required=False)
+    data_options(command, required=False)
     command.add_argument(
         "--npu",
         action="append",
@@ -77,9 +89,9 @@ def _optimize(command: argparse.ArgumentParser) -> None:
         help="energy-aware training weighs this NPU's energies: a profile's name, or its file",
     )
     command.set_defaults(arithmetic=[], multiplier_energy=None)
-    _training(command)
-    _out(command)
-    _common(command)
+    training_options(command)
+    out_options(command)
+    common_options(command)
 
 
 def _train(command: argparse.ArgumentParser) -> None:
@@ -87,8 +99,8 @@ def _train(command: argparse.ArgumentParser) -> None:
         "Trains a Keras model for its task and writes its best epoch; with --profile it measures "
         "instead what training costs at each batch size."
     )
-    _model(command)
-    _data(command, required=True)
+    model_options(command)
+    data_options(command, required=True)
     command.add_argument(
         "--backend",
         choices=("tensorflow", "jax", "torch"),
@@ -123,7 +135,7 @@ def _train(command: argparse.ArgumentParser) -> None:
         help="where there is no meter: the board profile whose power model estimates energy",
     )
     group.add_argument("--out", metavar="DIR", help="folder for training-profile.json and .svg")
-    _common(command)
+    common_options(command)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -142,8 +154,8 @@ def _batch(text: str) -> int | None:
 
 
 def _scan(command: argparse.ArgumentParser) -> None:
-    _model(command)
-    _data(command, required=True)
+    model_options(command)
+    data_options(command, required=True)
     command.add_argument(
         "--lcrm",
         default="lcrm(auto=true)",
@@ -157,13 +169,13 @@ def _scan(command: argparse.ArgumentParser) -> None:
         "'latency_ms<=5 on BOARD', 'energy_mj<=0.2 on NPU', 'drop<=1 on BOARD'",
     )
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    _out(command)
-    _common(command)
+    out_options(command)
+    common_options(command)
 
 
 def _compare(command: argparse.ArgumentParser) -> None:
-    _model(command)
-    _data(command, required=True)
+    model_options(command)
+    data_options(command, required=True)
     command.add_argument(
         "--recipes",
         nargs="+",
@@ -172,20 +184,20 @@ def _compare(command: argparse.ArgumentParser) -> None:
         help=f"passes: {_PASSES}; all stands for base, the cascades, lcrm, and lcrm with each "
         f"cascade (default: {' '.join(_RECIPES)})",
     )
-    _board(command, many=True)
-    _npu(command)
-    _training(command)
-    _profiling(command)
-    _out(command)
-    _common(command)
+    board_options(command, many=True)
+    npu_options(command)
+    training_options(command)
+    profiling_options(command)
+    out_options(command)
+    common_options(command)
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL.tflite")
-    _board(command, many=False)
-    _npu(command)
-    _profiling(command)
-    _common(command)
+    board_options(command, many=False)
+    npu_options(command)
+    profiling_options(command)
+    common_options(command)
 
 
 def _boards(command: argparse.ArgumentParser) -> None:
@@ -202,8 +214,8 @@ def _boards(command: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="install nothing: the interpreter of an environment there that has the agent",
     )
-    _common(add)
-    _common(
+    common_options(add)
+    common_options(
         actions.add_parser(
             "list", help="the boards that are remembered, and the emulated ones that are up"
         )
@@ -216,7 +228,7 @@ def _boards(command: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=does)
         action.add_argument("name", metavar="NAME")
-        _common(action)
+        common_options(action)
     _calibrate(actions.add_parser("calibrate", help="fit a board profile to your own measurements"))
 
 
@@ -234,8 +246,8 @@ def _calibrate(command: argparse.ArgumentParser) -> None:
         metavar="RECORDS.json",
         help="run nothing: fit to what edgekit profile --json printed for these models there",
     )
-    _profiling(command, threads=None)
-    _common(command)
+    profiling_options(command, threads=None)
+    common_options(command)
 
 
 def _estimate(command: argparse.ArgumentParser) -> None:
@@ -251,11 +263,11 @@ def _estimate(command: argparse.ArgumentParser) -> None:
         help="board profile: a name such as pi4, or its TOML file; may be given more than once",
     )
     command.add_argument("--threads", type=int, help="on a board (default: 1)")
-    _arithmetic(command)
+    arithmetic_options(command)
     command.add_argument(
         "--out", metavar="DIR", help="folder for estimate.json, layers.csv and pictures"
     )
-    _common(command)
+    common_options(command)
 
 
 def _search(command: argparse.ArgumentParser) -> None:
@@ -264,8 +276,8 @@ def _search(command: argparse.ArgumentParser) -> None:
         "settings of its training (Table 16), rates each on the validation samples, and keeps the "
         "best. Stopped or killed, it goes on where it was when the same command is given again."
     )
-    _model(command)
-    _data(command, required=True)
+    model_options(command)
+    data_options(command, required=True)
     command.add_argument(
         "--what",
         choices=("substitutes", "hyperparameters"),
@@ -328,148 +340,18 @@ def _search(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--deterministic", action="store_true", help="same seed, same scores; slower training"
     )
-    _common(command)
+    common_options(command)
 
 
 def _report(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="the run folder of a comparison")
-    _common(command)
+    common_options(command)
 
 
 def _demo(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--small", action="store_true", help="a shorter one: fewer epochs, shorter profiling"
     )
-    _board(command, many=True)
+    board_options(command, many=True)
     command.add_argument("--out", default="edgekit-demo", help="run folder (default: %(default)s)")
-    _common(command)
-
-
-def _model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "model", metavar="MODEL", help=".keras or .h5 file (Keras 3 or 2), or file.py:function"
-    )
-    command.add_argument(
-        "--custom-objects", metavar="FILE.py", help="layers and functions that the model needs"
-    )
-    command.add_argument(
-        "--unsafe", action="store_true", help="load models that carry code of their own (Lambda)"
-    )
-
-
-def _data(command: argparse.ArgumentParser, *, required: bool) -> None:
-    command.add_argument(
-        "--data",
-        required=required,
-        help="digits, glyphs, nuclei, lowlight, cifar10, cifar100, mnist, an .npz file, a folder "
-        "of images (by class, with masks, in pairs; CIFAR, idx), or file.py:function",
-    )
-    command.add_argument(
-        "--pixels",
-        choices=("unit", "byte"),
-        default="unit",
-        help="images from 0 to 1 (unit, default) or 0 to 255 (byte, for models that rescale)",
-    )
-
-
-def _training(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("training of rewritten models")
-    group.add_argument("--epochs", type=int, default=20, help="at most (default: %(default)s)")
-    group.add_argument("--learning-rate", type=float, default=1e-3, help="default: %(default)s")
-    tuning = "for pruning, clustering and quantisation-aware training (default: %(default)s)"
-    group.add_argument("--tuning-epochs", type=int, default=10, help=f"the same {tuning}")
-    group.add_argument(
-        "--tuning-learning-rate", type=float, default=1e-4, help=f"the same {tuning}"
-    )
-    group.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    group.add_argument(
-        "--patience", type=int, default=5, help="epochs without gain; 0: never stop early"
-    )
-    group.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    group.add_argument(
-        "--deterministic", action="store_true", help="same seed, same files; slower training"
-    )
-
-
-def _board(command: argparse.ArgumentParser, *, many: bool) -> None:
-    command.add_argument(
-        "--board",
-        action="append" if many else "store",
-        default=None if many else "local",
-        metavar="BOARD",
-        help="local (default), local:PYTHON for another environment's interpreter, qemu:pi4 for an "
-        "emulated board, a name given with edgekit boards add, or ssh://USER@HOST"
-        + ("; may be given more than once: boards work side by side" if many else ""),
-    )
-
-
-def _npu(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--npu",
-        action="append",
-        default=[],
-        metavar="NPU",
-        help="an NPU to emulate too: a profile's name such as nepu-v1, or its TOML file; may be "
-        "given more than once, and energy-aware training weighs the first one's energies",
-    )
-    _arithmetic(command)
-
-
-def _arithmetic(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--arithmetic",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the NPU, instead of its profile's: weight_bits=4, activation_bits=6, "
-        "accumulator_bits=24, multiplier=drum(4), …; may be given more than once",
-    )
-    command.add_argument(
-        "--multiplier-energy",
-        type=float,
-        metavar="X",
-        help="the NPU's multiplier's energy relative to the exact one, where none is published",
-    )
-
-
-def _profiling(command: argparse.ArgumentParser, threads: int | None = 1) -> None:
-    group = command.add_argument_group("profiling")
-    group.add_argument("--runs", type=int, default=50, help="at least (default: %(default)s)")
-    group.add_argument("--seconds", type=float, default=10.0, help="at least (default: 10)")
-    group.add_argument("--warmup", type=int, default=3, help="runs dropped (default: %(default)s)")
-    group.add_argument("--rounds", type=int, default=5, help="turns per file (default: 5)")
-    what = "at most (default: all cores)" if threads is None else "default: %(default)s"
-    group.add_argument("--threads", type=int, default=threads, help=what)
-    group.add_argument("--runtime", choices=("auto", "litert", "tflite-runtime"), default="auto")
-    group.add_argument(
-        "--idle-seconds", type=float, default=2.0, help="idle baseline before (default: 2)"
-    )
-    group.add_argument(
-        "--sample-interval", type=float, default=0.1, help="of CPU and memory (default: 0.1 s)"
-    )
-    group.add_argument(
-        "--timeout", type=float, default=120.0, help="seconds for one answer (default: 120)"
-    )
-    group.add_argument("--profile", metavar="NAME", help="board profile: a name or a TOML file")
-    group.add_argument(
-        "--meter",
-        default="auto",
-        help="power meter on the board: auto (one that is there, else the profile's power model), "
-        "model, hwmon, iio, pmic, rapl, csv:FILE or serial:DEVICE[@BAUD]",
-    )
-    group.add_argument("--affinity", metavar="CORES", help="cores to stay on, such as 0,2-3")
-    group.add_argument(
-        "--duration",
-        type=float,
-        metavar="S",
-        help="seconds that each file runs alone and without a pause, instead of --runs in rounds",
-    )
-
-
-def _out(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", default=None, help="run folder (default: edgekit-runs/MODEL-KEY)")
-
-
-def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    command.add_argument("--debug", action="store_true", help="show tracebacks")
+    common_options(command)
