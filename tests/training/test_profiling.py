@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from edgekit.cli import FAILED, OK, main
+from edgekit.optimization import load_parent
+from edgekit.training.profiling import Subject, rewritten
 from edgekit.training.rows import NUMBERS
 from edgekit_device.number import Number
 
@@ -57,6 +59,15 @@ def test_lcrm_stands_beside_its_parent(
     assert lcrm["macs"]["value"] < parent["macs"]["value"]
     assert lcrm["recipe"] == "lcrm"
     assert json.loads((tmp_path / "training-profile.json").read_text()) == told
+
+
+def test_what_substitutes_learn_from_does_not_matter_to_a_profile(models_py: Path) -> None:
+    parent = load_parent(f"{models_py}:tiny")
+    made = rewritten(Subject("tiny", parent), "lcrm(inherit=true, samples=512)")
+    plain = rewritten(Subject("tiny", parent), "lcrm")
+    assert made.name == "tiny lcrm(inherit=true, samples=512)"
+    assert made.parent.model.count_params() == plain.parent.model.count_params()
+    assert made.parent.model.count_params() < parent.model.count_params()
 
 
 @pytest.mark.slow

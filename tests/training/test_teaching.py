@@ -66,6 +66,7 @@ def test_a_model_given_in_python_is_not_changed(models_py: Path, tmp_path: Path)
         (["--profile", "--steps", "0"], "at least 1 step"),
         (["--profile", "--seconds", "nan"], "--seconds is nan"),
         (["--profile", "--recipe", "qat"], "not behind qat"),
+        (["--profile", "--recipe", "lcrm(auto=true)"], "or leave out auto"),
         (["--profile", "--recipe", "int8"], "--recipe 'int8'"),
         (["--profile", "--meter", "rapl:x"], "meter"),
         (["--profile", "--board-profile", "pi99"], "there is no board profile 'pi99'"),
@@ -135,7 +136,8 @@ import os, sys
 class Told:
     def find_spec(self, name, path=None, target=None):
         if name == "keras":
-            print([os.environ.get(one) for one in sys.argv[1].split()], flush=True)
+            with open(sys.argv[2], "a") as file:
+                print([os.environ.get(one) for one in sys.argv[1].split()], file=file)
 
 sys.meta_path.insert(0, Told())
 from edgekit.cli import main
@@ -143,14 +145,16 @@ sys.exit(main(["train", "nowhere.keras", "--data", "digits", "--profile"]))
 """
 
 
-def test_the_process_that_measures_hides_gpus_from_itself_before_keras_is_imported() -> None:
-    names = "CUDA_VISIBLE_DEVICES JAX_PLATFORMS KERAS_TORCH_DEVICE"
+def test_the_process_that_measures_hides_gpus_from_itself_before_keras_is_imported(
+    tmp_path: Path,
+) -> None:
+    names, seen = "CUDA_VISIBLE_DEVICES JAX_PLATFORMS KERAS_TORCH_DEVICE", tmp_path / "seen"
     ran = subprocess.run(
-        [sys.executable, "-c", HIDDEN, names],
+        [sys.executable, "-c", HIDDEN, names, str(seen)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == USAGE, ran.stderr
-    assert ran.stdout.splitlines() == ["['', 'cpu', 'cpu']"]
+    assert seen.read_text().splitlines() == ["['', 'cpu', 'cpu']"]
