@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.cli import OK, USAGE, main
+from edgekit.cli import INTERRUPTED, OK, USAGE, main
 from edgekit.data import load_data
 
 
@@ -158,3 +158,14 @@ def test_the_process_that_measures_hides_gpus_from_itself_before_keras_is_import
     )
     assert ran.returncode == USAGE, ran.stderr
     assert seen.read_text().splitlines() == ["['', 'cpu', 'cpu']"]
+
+
+def test_an_interrupted_training_claims_to_keep_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "models.py"
+    model.write_text("def stopped():\n    raise KeyboardInterrupt\n")
+    asked = ["train", f"{model}:stopped", "--data", "digits", "-o", str(tmp_path / "o.keras")]
+    assert main(asked) == INTERRUPTED
+    said = capsys.readouterr().err
+    assert said.endswith("edgekit: interrupted; an unfinished training or profile is not kept\n")
