@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.debug:
             raise
+        kept = _kept(options.command)
         print(
-            f"edgekit: {error}; {_kept(options.command)}. --debug shows where it happened.",
+            f"edgekit: {error}. {kept[0].upper()}{kept[1:]}; --debug shows where it happened.",
             file=sys.stderr,
         )
         return USAGE
