@@ -34,8 +34,8 @@ def main() -> None:
 
 def pair(model: str, data: str | dict[str, Any], options: ProfileOptions) -> TrainingProfile:
     """The model against its LCRM version, on the backend that KERAS_BACKEND names."""
-    chosen_backend()
     with off_the_gpu() as environ:
+        chosen_backend()
         parent = load_parent(model)
         first = Subject(parent.model.name, parent)
         split: Dataset = load_data_for(parent, data)

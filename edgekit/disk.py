@@ -28,8 +28,12 @@ _MARK = ".edgekit-"
 
 
 @contextmanager
-def storing(run: Path, what: str) -> Iterator[None]:
+def storing(
+    run: Path, what: str, *, kept: str = "finished stages are kept", option: str = "--out"
+) -> Iterator[None]:
     """Whatever the disk refuses inside becomes one error that names the folder and the way out.
+
+    `kept` says what is not lost, "" where that is nothing; `option` names another place.
 
     Raises:
         DiskError: the disk is full or fails, a file is too large, or writing is not allowed.
@@ -42,7 +46,7 @@ def storing(run: Path, what: str) -> Iterator[None]:
         trouble = _trouble(error)
         if trouble is None:
             raise
-        raise DiskError(_sentence(run, what, *trouble)) from error
+        raise DiskError(_sentence(run, what, kept, option, *trouble)) from error
 
 
 def check_temporary(size: int) -> None:
@@ -51,6 +55,20 @@ def check_temporary(size: int) -> None:
         for _ in range(size // _MARGIN + 1):
             file.write(bytes(_MARGIN))
             file.flush()
+
+
+def try_folder(folder: Path) -> None:
+    """Makes the folder, and writes and removes a file in it, so that long work is not for nothing.
+
+    Raises:
+        OSError: what it is that fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tried = hidden(folder / "tried")
+    try:
+        tried.write_bytes(b"tried")
+    finally:
+        tried.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -116,29 +134,29 @@ def _trouble(error: BaseException | None) -> tuple[int, str | None] | None:
     return None
 
 
-def _sentence(run: Path, what: str, number: int, file: str | None) -> str:
+def _sentence(run: Path, what: str, kept: str, option: str, number: int, file: str | None) -> str:
     where = run
     if number in _FULL and tempfile.tempdir:
         # Conversion works in the folder for temporary files, which may be on a disk of its own.
         where = min(run, Path(tempfile.tempdir), key=_free)
     elif file is not None and not Path(file).absolute().is_relative_to(run.absolute()):
         where = Path(file).parent
-    reason, kept = os.strerror(number), f"while storing {what}; finished stages are kept"
+    reason, when = os.strerror(number), f"while storing {what}{'; ' if kept else ''}{kept}"
     if number in (errno.EEXIST, errno.ENOTDIR) and file:
         reason = f"{file} is in the way"
     if number in _FULL:
         return (
-            f"The disk of {where} is full ({reason}) {kept}: free some space and run the same "
+            f"The disk of {where} is full ({reason}) {when}: free some space and run the same "
             "command again."
         )
     if number in _TOO_LARGE:
         return (
-            f"{where} takes no file of this size ({reason}) {kept}: raise the limit (ulimit -f) "
-            "and run the same command again, or name another folder with --out."
+            f"{where} takes no file of this size ({reason}) {when}: raise the limit (ulimit -f) "
+            f"and run the same command again, or name another folder with {option}."
         )
     return (
-        f"{where} cannot be written ({reason}) {kept}: make it writable and run the same command "
-        "again, or name another folder with --out."
+        f"{where} cannot be written ({reason}) {when}: make it writable and run the same command "
+        f"again, or name another folder with {option}."
     )
 
 

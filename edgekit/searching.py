@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.data import Dataset
-from edgekit.disk import hidden, storing
+from edgekit.disk import hidden, storing, try_folder
 from edgekit.errors import RunError
+from edgekit.outputs import check_model_file
 from edgekit.progress import Listener, Step, silent
 from edgekit.stages import Parent, training_data
 from edgekit_device import Number
@@ -42,6 +44,7 @@ def search(
     training: Training,
     storage: str | Path = "search.db",
     out: str | Path | None = None,
+    source: str | Path | None = None,
     custom_objects: str | Path | None = None,
     progress: Listener = silent,
 ) -> Searched:
@@ -54,18 +57,20 @@ def search(
         training: epochs, seed, and what is not searched of batch size and learning rate.
         storage: the SQLite file; models lie in a folder beside it.
         out: where the best trial's model goes, a .keras file.
+        source: what the model was loaded from, which `out` may not be.
         custom_objects: what `load_parent` was given.
         progress: told of every epoch.
 
     Raises:
         ConverterError, EdgeKitError: with what to do.
     """
-    target = None if out is None else check_out(out)
+    target = None if out is None else check_out(out, source)
     from edgekit_converters.search.running import search as run
 
+    if target is not None:
+        with _storing(target):
+            try_folder(target.absolute().parent)
     given = training_data(data)
-    if given is None:
-        raise RunError("A search trains and rates models; give data.")
     found = run(
         parent.model, given, asked, training, storage, lambda news: progress(_step(news, training))
     )
@@ -73,28 +78,38 @@ def search(
         return Searched(found, data.task.metric)
     if found.model is None:
         raise RunError(
-            f"The study {found.study!r} has no complete trial yet, so there is no model for "
-            f"{target}; give more --trials."
+            f"The study {found.study!r} has no best trial yet, so there is no model for {target} "
+            f"({no_best(found)}); give more --trials or other --choices."
         )
-    with storing(target.absolute().parent, "the best model"):
-        partial = hidden(target)
-        shutil.copyfile(found.model, partial)
-        partial.replace(target)
+    partial = hidden(target)
+    with _storing(target):
+        try:
+            shutil.copyfile(found.model, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     return Searched(found, data.task.metric, target, _test(target, parent, data, custom_objects))
 
 
-def check_out(out: str | Path) -> Path:
-    """The file for the best model.
+def check_out(out: str | Path, source: str | Path | None = None) -> Path:
+    """The file for the best model; `source` is what the searched model was loaded from.
 
     Raises:
-        RunError: Keras would not read it again, or its folder is not there.
+        RunError: Keras would not read it again, it is the searched model, or its folder is not
+            there.
     """
     path = Path(out)
-    if path.suffix != ".keras":
-        raise RunError(f"-o {path}: Keras models end in .keras; name such a file.")
+    check_model_file(path, source)
     if not path.absolute().parent.is_dir():
         raise RunError(f"-o {path}: the folder {path.parent} does not exist; make it first.")
     return path
+
+
+def no_best(found: Found) -> str:
+    """Why a study has no best trial."""
+    if any(trial.state == "complete" for trial in found.trials):
+        return "only the standard convolution is complete, and it is no substitute"
+    return "no trial is complete"
 
 
 def values_text(values: dict[str, Any]) -> str:
@@ -102,6 +117,11 @@ def values_text(values: dict[str, Any]) -> str:
     if list(values) == ["substitute"]:
         return str(values["substitute"])
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _storing(target: Path) -> AbstractContextManager[None]:
+    folder = target.absolute().parent
+    return storing(folder, "the best model", kept="finished trials are kept", option="-o")
 
 
 def _test(file: Path, parent: Parent, data: Dataset, custom_objects: str | Path | None) -> Number:

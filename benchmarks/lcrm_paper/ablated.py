@@ -14,6 +14,7 @@ from benchmarks.lcrm_paper.rows import (
     cell,
     counted,
     load,
+    mean_text,
     missing,
     paper,
     unavailable,
@@ -79,19 +80,13 @@ def _cells(row: Any) -> tuple[Cell, ...]:
     if row is None:
         return (unavailable(missing(COMMAND)),) * 8
     return (
-        *(Cell(_spread(row[what]), "measured") for what in ("accuracy", "loss", "int8_accuracy")),
+        *(Cell(mean_text(row[what]), "measured") for what in ("accuracy", "loss", "int8_accuracy")),
         cell(row["float32_latency_ms"], lambda v: f"{v:.3f}"),
         cell(row["int8_latency_ms"], lambda v: f"{v:.3f}"),
         counted(f"{row['parameters']:,}"),
         counted(f"{row['macs'] / 1e6:.2f} M"),
         counted(f"{row['float32_bytes'] / 1e3:.0f}"),
     )
-
-
-def _spread(value: dict[str, float | None]) -> str:
-    if value["spread"] is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} ± {value['spread']:.3f}"
 
 
 def _on(told: Any) -> str:

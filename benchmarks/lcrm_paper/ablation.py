@@ -26,6 +26,7 @@ import numpy as np
 
 import edgekit_converters as ec
 from benchmarks import results
+from benchmarks.lcrm_paper.rows import mean_text
 from edgekit.boards import LocalBoard, ProfileSettings, profile_on
 from edgekit.data.glyphs import CHARACTERS, SIZE, make_glyphs
 from edgekit_converters.complexity import parameters, total_macs
@@ -231,20 +232,14 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
     for row in rows:
         lines.append(
             [
-                row["model"], row["variant"], _spread(row["accuracy"]), _spread(row["loss"]),
-                _spread(row["int8_accuracy"]), f"{row['parameters']:,}",
+                row["model"], row["variant"], mean_text(row["accuracy"]), mean_text(row["loss"]),
+                mean_text(row["int8_accuracy"]), f"{row['parameters']:,}",
                 f"{row['macs'] / 1e6:.2f} M", f"{row['float32_bytes']:,}",
                 f"{row['int8_bytes']:,}", _ms(row["float32_latency_ms"]),
                 _ms(row["int8_latency_ms"]),
             ]
         )  # fmt: skip
     return lines
-
-
-def _spread(value: dict[str, float | None]) -> str:
-    if value["spread"] is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} ± {value['spread']:.3f}"
 
 
 def _ms(number: dict[str, Any]) -> str:

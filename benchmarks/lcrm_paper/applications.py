@@ -21,6 +21,7 @@ from benchmarks.lcrm_paper.rows import (
     cell,
     counted,
     load,
+    mean_text,
     missing,
     paper,
     unavailable,
@@ -77,6 +78,19 @@ def _over(
         return next(one for one in cells if one.how == "unavailable")
     numbers = [_plain(value(row)) for row in rows]
     return Cell(averaged(numbers, form), known[0].how)
+
+
+def _reached(rows: list[dict[str, Any]]) -> Cell:
+    """The epoch that came up to the parent's best validation score; by seed where one did not."""
+    if not all("to_parent" in row for row in rows):
+        return unavailable("the results file has no such figure")
+    epochs = [row["to_parent"] for row in rows]
+    if None not in epochs:
+        return Cell(averaged(epochs, lambda v: f"{v:.1f}"), "measured")
+    told = [f"not in {row['epochs']}" if row["to_parent"] is None else str(row["to_parent"])
+            for row in rows]  # fmt: skip
+    # One text for all seeds, where it is the same.
+    return Cell(told[0] if len(set(told)) == 1 else ", ".join(told), "measured")
 
 
 def _plain(value: Any) -> float:
@@ -246,8 +260,7 @@ def _ablated(folder: Path, what: str) -> Row:
         if found is None:
             cells.append(unavailable(missing(learning.ABLATION)))
         else:
-            spread = "" if found["spread"] is None else f" ± {found['spread']:.3f}"
-            cells.append(Cell(f"{found['mean']:.3f}{spread}", "measured"))
+            cells.append(Cell(mean_text(found), "measured"))
     remark = "as trained for Table 13, fresh weights"
     return Row(f"{what} of Table 13's models", ("–", "–"), tuple(cells), remark)
 
@@ -267,7 +280,7 @@ def recipes(folder: Path) -> Part:
                     (),
                     (
                         _over(mine, _score, _three),
-                        _over(mine, lambda row: row.get("epochs_to_parent"), lambda v: f"{v:.1f}"),
+                        _reached(mine),
                         _over(mine, _latency, _ms),
                         counted(f"{mine[0]['parameters']:,}"),
                         counted(f"{mine[0]['macs'] / 1e6:.2f} M"),

@@ -76,10 +76,13 @@ def unavailable(reason: str) -> Cell:
     return Cell("–", "unavailable", reason)
 
 
-def cell(value: Any, form: Callable[[float], str], how: str = "measured") -> Cell:
+def cell(
+    value: Any, form: Callable[[float], str], how: str = "measured", *, ranged: bool = False
+) -> Cell:
     """A figure of a results file: a plain number, or one that says how it came about.
 
-    The latter is what `Number.to_json` writes, or the same with `kind` for `how`.
+    The latter is what `Number.to_json` writes, or the same with `kind` for `how`. An estimate has
+    its interval; with `ranged` a measurement has the range of what was measured, too.
     """
     if value is None:
         return unavailable("the results file has no such figure")
@@ -88,7 +91,7 @@ def cell(value: Any, form: Callable[[float], str], how: str = "measured") -> Cel
     number = Number.from_json({"how" if key == "kind" else key: v for key, v in value.items()})
     if number.value is None:
         return unavailable(number.reason or "no reason given")
-    if number.how == "estimated" and number.low is not None and number.high is not None:
+    if (ranged or number.how == "estimated") and number.low is not None and number.high is not None:
         interval = f" ({form(number.low)} to {form(number.high)})"
     else:
         interval = ""
@@ -102,6 +105,13 @@ def averaged(values: list[float], form: Callable[[float], str]) -> str:
     if len(values) == 1:
         return form(values[0])
     return f"{form(mean(values))} ± {form(stdev(values))}"
+
+
+def mean_text(value: dict[str, float | None]) -> str:
+    """`mean` and, of more than one, `spread` of a results file."""
+    if value["spread"] is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} ± {value['spread']:.3f}"
 
 
 def percent(before: float, after: float, digits: int = 1) -> str:

@@ -23,7 +23,10 @@ from benchmarks.lcrm_paper.rows import (
 FILES = ("gpu", "training_profile")
 COMMAND = "benchmarks/training_profile.py"
 ON_A_GPU = missing("benchmarks/gpu.py", " on a machine with an NVIDIA GPU")
+_MUCH = 0.1
+"""Of the CPU, for others: from here on times say little."""
 _GPU = "NVIDIA Tesla K80 and GeForce GTX 1650"
+_RANGES = " In brackets: the range of the four turns."
 
 
 def results(folder: Path) -> Any:
@@ -59,8 +62,35 @@ def _cells(folder: Path, batch: int, names: tuple[str, ...], forms: Any) -> tupl
             if row is None:
                 cells.append(unavailable(missing(COMMAND)))
             else:
-                cells.append(cell(row.get(name), form))
+                cells.append(cell(row.get(name), form, ranged=True))
     return tuple(cells)
+
+
+def _remark(folder: Path, batch: int) -> str:
+    """What other programs took of the CPU beside each of the two models."""
+    found = [profiled(folder).get((version, batch), {}) for version in ("parent", "lcrm")]
+    shares = [_value(row.get("other_cpu_share")) for row in found]
+    if all(share is None for share in shares):
+        return ""
+    told = " and ".join("?" if share is None else f"{100 * share:.0f}" for share in shares)
+    return f"others: {told} % of the CPU"
+
+
+def _disturbed(folder: Path) -> str:
+    """What to make of the figures, where other programs were at work too; else empty."""
+    rows = profiled(folder).values()
+    shares = [share for row in rows if (share := _value(row.get("other_cpu_share"))) is not None]
+    if not shares:
+        return ""
+    text = (
+        f" While ours trained, other programs took {100 * min(shares):.0f} to "
+        f"{100 * max(shares):.0f} % of the CPU (the remark has it for the parent and for LCRM)"
+    )
+    return text + ("; such times say little." if max(shares) > _MUCH else ".")
+
+
+def _value(number: Any) -> float | None:
+    return number.get("value") if isinstance(number, dict) else None
 
 
 def tables(folder: Path) -> tuple[Part, ...]:
@@ -84,6 +114,7 @@ def table5(folder: Path) -> Part:
                 ("step_ms", "throughput_images_per_s"),
                 (lambda v: f"{v:.1f}", lambda v: f"{v:.1f}"),
             ),
+            _remark(folder, int(batch)),
         )
         for batch, printed in paper()["table5"].items()
     ]
@@ -94,8 +125,7 @@ def table5(folder: Path) -> Part:
         head,
         head,
         tuple(rows),
-        why=f"The paper's are of an {_GPU} at 224x224. A CPU has little to gain from larger "
-        "batches, and depthwise layers are slow to train on one.",
+        why=f"The paper's are of an {_GPU} at 224x224.{_RANGES}{_disturbed(folder)}",
         faults=(
             'The text\'s "131-124" images/s are 113 to 124 in the table; images/s and step times '
             "agree with each other, and the speedup is 4.9 to 6.4 times.",
@@ -111,6 +141,7 @@ def table6(folder: Path) -> Part:
             f"batch {batch}",
             tuple(f"{value:g}" for value in printed),
             _cells(folder, int(batch), ("inference_ms",), (lambda v: f"{v / 1e3:.5f}",)),
+            _remark(folder, int(batch)),
         )
         for batch, printed in paper()["table6"].items()
     )
@@ -120,7 +151,8 @@ def table6(folder: Path) -> Part:
         ("parent, s for 10000 images", "s each", "LCRM, s for 10000 images", "s each"),
         ("parent s each", "LCRM s each"),
         rows,
-        why="Keras in batches. TFLite files, one image at a time, stand with Table 12.",
+        why="Keras in batches. TFLite files, one image at a time, stand with Table 12."
+        f"{_RANGES}{_disturbed(folder)}",
         needs=_needs(folder),
     )
 
@@ -140,6 +172,7 @@ def table7(folder: Path) -> Part:
                     ("gpu_share", "device_memory_bytes", "cpu_share", "peak_rss_bytes"),
                     (_idle, _mib, lambda v: f"{100 * v:.0f}", _mib),
                 ),
+                _remark(folder, int(batch)),
             )
         )
     return Part(
@@ -152,7 +185,7 @@ def table7(folder: Path) -> Part:
         ),
         tuple(rows),
         why="The paper's peak is TensorBoard's of the GPU's memory; without a GPU there is that of "
-        "the whole process, libraries included.",
+        f"the whole process, libraries included.{_disturbed(folder)}",
         faults=(
             'The text says that the peak falls by "25% to 34%"; the table has 21.5 to 41.2 %.',
         ),

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"edgekit: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
-        print("edgekit: interrupted; finished stages are kept and will be reused", file=sys.stderr)
+        print(f"edgekit: interrupted; {_kept(options.command)}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()
@@ -50,12 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.debug:
             raise
+        kept = _kept(options.command)
         print(
-            f"edgekit: {error}. Finished stages are kept and will be reused; --debug shows where "
-            "it happened.",
+            f"edgekit: {error}. {kept[0].upper()}{kept[1:]}; --debug shows where it happened.",
             file=sys.stderr,
         )
         return USAGE
+
+
+def _kept(command: str) -> str:
+    """What a command that ends before its time leaves to the next one."""
+    if command == "train":
+        return "an unfinished training or profile is not kept"
+    what = "trials" if command == "search" else "stages"
+    return f"finished {what} are kept and will be reused"
 
 
 def _reader_gone() -> int:

@@ -122,7 +122,7 @@ def _train(command: argparse.ArgumentParser) -> None:
         help="each in a process of its own (default: 16,32,64,128,256)",
     )
     group.add_argument("--steps", type=int, help="at least, after the first three (default: 20)")
-    group.add_argument("--seconds", type=float, help="at least, of these steps (default: 4)")
+    group.add_argument("--seconds", type=float, help="at least, of these steps (default: 6)")
     group.add_argument("--against", metavar="OTHER", help="a second model, in turns with the first")
     group.add_argument("--recipe", metavar="R", help="the same, made from the first, such as lcrm")
     group.add_argument(

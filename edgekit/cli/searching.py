@@ -13,8 +13,9 @@ from rich.table import Table
 
 from edgekit.cli.live import live
 from edgekit.errors import RunError
+from edgekit.outputs import free_name
 from edgekit.report.format import count_text, interval_text
-from edgekit.searching import Searched, check_out, search, values_text
+from edgekit.searching import Searched, check_out, no_best, search, values_text
 
 if TYPE_CHECKING:
     from edgekit_converters import Training
@@ -26,9 +27,9 @@ _BATCH_SIZE, _LEARNING_RATE = 32, 1e-3
 
 
 def run(options: argparse.Namespace) -> int:
-    """Searches and prints; 1 where no trial came to a score."""
+    """Searches and prints; 1 where there is no best trial."""
     if options.output:
-        check_out(options.output)
+        check_out(options.output, options.model)
     asked, training = _asked(options), _training(options)
     from edgekit.optimization import load_data_for, load_parent
 
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             training=training,
             storage=options.storage,
             out=options.output,
+            source=options.model,
             custom_objects=options.custom_objects,
             progress=progress,
         )
@@ -95,7 +97,8 @@ def print_search(done: Searched, options: argparse.Namespace) -> None:
     if len(found.trials) < found.points:
         console.print(f"{len(found.trials)} of {found.points} points tried; --trials tries more.")
     if found.best is None:
-        console.print("No trial is complete, so there is no best one.")
+        why = no_best(found)
+        console.print(f"There is no best trial: {why}.")
         return
     console.print(f"Best: {_words(found.best, done)}", markup=False)
     for line in _next_steps(done, options):
@@ -201,7 +204,8 @@ def _next_steps(done: Searched, options: argparse.Namespace) -> list[str]:
             f"--batch-size {values['batch_size']}",
         ]
     if done.file is None:
-        again = shlex.join(["edgekit", *_without_view(options.given), "-o", "best.keras"])
+        name = str(free_name("best"))
+        again = shlex.join(["edgekit", *_without_view(options.given), "-o", name])
         lines.append(f"To have its model, which is trained already: {again}")
     else:
         lines.append(f"Next: edgekit compare {shlex.quote(str(done.file))} --data {data}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,14 +43,17 @@ def run(options: argparse.Namespace) -> int:
             )
     if options.backend is not None:
         choose_backend(options.backend)
+    if options.profile:
+        return _profile(options)
     chosen_backend()
-    return _profile(options) if options.profile else _teach(options)
+    return _teach(options)
 
 
 def _teach(options: argparse.Namespace) -> int:
     import edgekit_converters as ec
     from edgekit.optimization import load_data_for
-    from edgekit.training.teaching import check_output, teach
+    from edgekit.outputs import check_model_file
+    from edgekit.training.teaching import teach
 
     if options.output is None:
         raise RunError(
@@ -57,7 +61,7 @@ def _teach(options: argparse.Namespace) -> int:
             "what training costs with --profile."
         )
     out = Path(options.output)
-    check_output(out, options.model)
+    check_model_file(out, options.model)
     given = {name: getattr(options, name) for name in TRAINING_ONLY if name != "output"}
     asked = {name: value for name, value in given.items() if value is not None}
     training = ec.Training(seed=options.seed, **asked)
@@ -94,13 +98,16 @@ def _print_taught(done: Taught) -> None:
 
 def _profile(options: argparse.Namespace) -> int:
     from edgekit.optimization import load_data_for
-    from edgekit.training.files import write_profile
+    from edgekit.training.files import try_profile, write_profile
     from edgekit.training.profiling import profile_training, rewritten
+    from edgekit_converters.backend import chosen_backend
 
     if options.against is not None and options.recipe is not None:
         raise RunError("--against and --recipe both name a second model; give one of them.")
     settings = _settings(options)
     with live() as progress, off_the_gpu() as environ:
+        # Not before: Keras is imported here, and a backend may look for GPUs then.
+        chosen_backend()
         progress.note("loading the model")
         subjects = [_subject(options, options.model)]
         parent = subjects[0].parent
@@ -109,14 +116,19 @@ def _profile(options: argparse.Namespace) -> int:
             subjects.append(rewritten(subjects[0], options.recipe, options.seed))
         if options.against is not None:
             subjects.append(_subject(options, options.against, besides=subjects[0]))
+        if options.out:
+            try_profile(Path(options.out))
         found = profile_training(subjects, data, settings, environ=environ, progress=progress)
-        files = write_profile(found, Path(options.out)) if options.out else ()
+    # Shown first: should it not be possible to write it, it is not lost.
     if options.json:
         print(json.dumps(found.to_json(), indent=1))
     else:
         from edgekit.training.table import print_profile
 
         print_profile(found)
+    sys.stdout.flush()
+    files = write_profile(found, Path(options.out)) if options.out else ()
+    if not options.json:
         for file in files:
             print(file)
     return 1 if any(row.error for row in found.rows) else 0
@@ -173,7 +185,11 @@ def off_the_gpu() -> Iterator[dict[str, str]]:
 
     Before Keras is imported: a backend that has seen a GPU keeps some of its memory.
     """
-    hidden = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    hidden = {
+        "CUDA_VISIBLE_DEVICES": "",
+        "JAX_PLATFORMS": "cpu",
+        "KERAS_TORCH_DEVICE": "cpu",
+    }
     given = dict(os.environ)
     os.environ.update(hidden)
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgekit.training.nvml import Gpu, open_gpu
+from edgekit.training.nvml import WINDOW_S, Gpu, open_gpu
 from edgekit_device.energy import energy_j, power_w
 from edgekit_device.errors import MeterError
 from edgekit_device.meters.choosing import choose_meter
@@ -48,7 +48,7 @@ class Meters:
     ) -> Number:
         """Joules of the host for so many images: its meter's, else those of the board's profile.
 
-        `cpu_share` and `step_ms` are those of one batch, for the power model.
+        `cpu_share` and `step_ms`, the mean step, are those of one batch, for the power model.
         """
         if isinstance(self.host, Recording):
             return _scaled_j(self.host, stretches, images)
@@ -71,14 +71,26 @@ class Meters:
         return _scaled_j(self.gpu_joules, stretches, images)
 
     def gpu_share(self, stretches: Sequence[Stretch]) -> Number:
-        """The share of time in which the GPU was busy (LCRM paper, equation 17), from 0 to 1."""
+        """The share of time in which the GPU was busy (LCRM paper, equation 17), from 0 to 1.
+
+        Readings of a stretch's first second are left out: they tell of what was before it.
+        """
         if isinstance(self.gpu_busy, str):
             return Number.unavailable(self.gpu_busy)
-        means = _means(self.gpu_busy, stretches)
+        shortest_s = min(stretch.seconds for stretch in stretches)
+        if shortest_s <= WINDOW_S:
+            return Number.unavailable(
+                f"{self.gpu_busy.meter.name} tells of up to the last {WINDOW_S:g} s, in which the "
+                f"other model may have worked, and a turn took {shortest_s:.2f} s: give more "
+                "--seconds"
+            )
+        own = [replace(s, start_s=s.start_s + WINDOW_S, seconds=s.seconds - WINDOW_S)
+               for s in stretches]  # fmt: skip
+        means = _means(self.gpu_busy, own)
         if isinstance(means, str):
             return Number.unavailable(means)
-        total_s = math.fsum(stretch.seconds for stretch in stretches)
-        weighed = zip(means, stretches, strict=True)
+        total_s = math.fsum(stretch.seconds for stretch in own)
+        weighed = zip(means, own, strict=True)
         share = math.fsum(mean * stretch.seconds for mean, stretch in weighed) / total_s
         return Number.measured(min(max(share, 0.0), 1.0), reason=self.gpu_busy.meter.name)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgekit.disk import storing, write_whole
+from edgekit.disk import storing, try_folder, write_whole
 from edgekit.training.rows import TrainingProfile, TrainingRow
 
 _PANELS: tuple[tuple[str, str, float], ...] = (
@@ -34,11 +34,21 @@ def write_profile(profile: TrainingProfile, folder: Path) -> tuple[Path, ...]:
         "training-profile.json": json.dumps(profile.to_json(), indent=1) + "\n",
         "training-profile.svg": picture(profile),
     }
-    with storing(folder, "the training profile"):
+    with storing(folder, "the training profile", kept=""):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)
     return tuple(folder / name for name in texts)
+
+
+def try_profile(folder: Path) -> None:
+    """Tries whether a profile can be written there, before it is measured.
+
+    Raises:
+        DiskError: the folder cannot be written.
+    """
+    with storing(folder, "the training profile", kept=""):
+        try_folder(folder)
 
 
 def picture(profile: TrainingProfile) -> str:

@@ -90,9 +90,10 @@ def row_of(told: Told, meters: Meters, images: int) -> TrainingRow:
     step_ms = _median_ms(told.training)
     share = _cpu_share(told.training)
     stretches, asked = _stretches(told.training, size), _stretches(told.inference, size)
-    host_j = meters.host_j(stretches, images, size, share, step_ms)
+    host_j = meters.host_j(stretches, images, size, share, _mean_ms(told.training))
     batch_ms = _median_ms(told.inference)
-    each_j = meters.host_j(asked, 1, size, _cpu_share(told.inference), batch_ms)
+    asked_ms = _mean_ms(told.inference)
+    each_j = meters.host_j(asked, 1, size, _cpu_share(told.inference), asked_ms)
     busy = gpu_j = Number.unavailable(f"{told.backend} trains on the CPU here")
     if told.device != "cpu":
         busy, gpu_j = meters.gpu_share(stretches), meters.gpu_j(stretches, images)
@@ -124,6 +125,15 @@ def _throughput(blocks: tuple[Block, ...], size: int) -> Number:
     seconds = [s for block in blocks for s in block.seconds]
     value = size * len(seconds) / math.fsum(seconds)
     return Number.measured(value, min(value, *turns), max(value, *turns))
+
+
+def _mean_ms(blocks: tuple[Block, ...]) -> Number:
+    """The mean step: of energy every step counts, the slow ones too."""
+    rate = _throughput(blocks, 1000)
+    value, low, high = rate.value, rate.low, rate.high
+    if not value or not low or not high:
+        return rate
+    return Number.measured(1e6 / value, 1e6 / high, 1e6 / low)
 
 
 def _median_ms(blocks: tuple[Block, ...]) -> Number:

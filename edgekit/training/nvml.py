@@ -11,6 +11,8 @@ from edgekit_device.errors import MeterError
 from edgekit_device.meters.meter import Polled
 
 _INTERVAL_S = 0.1
+WINDOW_S = 1.0
+"""NVML's utilisation is that of the last 1/6 s to 1 s, depending on the GPU."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,6 @@ def _busy(nvml: Any, handle: Any, name: str) -> Polled:
         except nvml.NVMLError as error:
             raise ValueError(str(error)) from error
 
-    # Of the last sixth of a second to second: the share of time in which a kernel was running.
     return Polled(f"NVML {name}", "the share of time in which it ran a kernel", _INTERVAL_S, share)
 
 

@@ -53,7 +53,7 @@ class ProfileOptions:
 
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     steps: int = 20
-    seconds: float = 4.0
+    seconds: float = 6.0
     seed: int = 0
     meter: str = "auto"
     board_profile: str | None = None
@@ -105,7 +105,16 @@ def rewritten(subject: Subject, recipe: str, seed: int = 0) -> Subject:
     passes = ec.parse_recipe(recipe).passes
     model = subject.parent.model
     for step in passes:
-        known: Pass = replace(step, inherit=False) if isinstance(step, ec.Lcrm) else step
+        known: Pass = step
+        if isinstance(step, ec.Lcrm):
+            if step.auto:
+                raise RunError(
+                    f"--recipe {recipe!r}: auto=true tries layers on data before it chooses, which "
+                    "is no matter of a profile; make the model with edgekit optimize and give it "
+                    "with --against, or leave out auto."
+                )
+            # samples are what inherit learns from, and go with it.
+            known = replace(step, inherit=False, samples=ec.Lcrm.samples)
         if not isinstance(known, ec.Lcrm | ec.Activations | ec.LowRank):
             raise RunError(
                 f"--recipe {recipe!r}: training is profiled behind lcrm, activations and low_rank, "

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from edgekit.comparison import Metric
 from edgekit.data import Dataset
 from edgekit.data.dataset import Split
-from edgekit.disk import storing
+from edgekit.disk import storing, try_folder
 from edgekit.errors import RunError
+from edgekit.outputs import check_model_file
 from edgekit.progress import Listener, Step, silent
 from edgekit.stages import Parent, epoch_reporter, training_data
 from edgekit.tasks.task import score_outputs
@@ -42,23 +43,6 @@ class Taught:
     test: Rating
 
 
-def check_output(out: Path, source: str | Path | None = None) -> None:
-    """Refuses a file that no model could be written to, before time is spent on training.
-
-    `source` is what the model was loaded from.
-
-    Raises:
-        RunError: naming the file and what it should be.
-    """
-    if out.suffix != ".keras":
-        raise RunError(f"-o {out}: the trained model is a .keras file; give it that ending.")
-    if out.is_dir():
-        raise RunError(f"-o {out} is a folder; name the .keras file in it.")
-    files = [] if source is None else [Path(source), Path(str(source).rpartition(":")[0])]
-    if out.exists() and any(file.is_file() and file.samefile(out) for file in files):
-        raise RunError(f"-o {out} is the model that is trained; name another file for the result.")
-
-
 def teach(
     parent: Parent,
     data: Dataset,
@@ -80,7 +64,7 @@ def teach(
     from edgekit_converters.rewriting import copy_model
     from edgekit_converters.train import check_data
 
-    check_output(out)
+    check_model_file(out)
     training = training or ec.Training()
     if training.epochs == 0:
         raise RunError("--epochs 0 trains nothing; give 1 or more.")
@@ -93,8 +77,8 @@ def teach(
             f"{model.name!r} has no weights that may be trained; set trainable = True on the "
             "layers that are to learn, and save it again."
         )
-    with storing(out.parent, "the trained model"):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with storing(out.parent, "the trained model", kept="", option="-o"):
+        try_folder(out.parent)
     reporter = epoch_reporter(model.name, progress)
     done = ec.fine_tune(model, told.train, told.validation, objective, training, reporter)
     progress(Step("rate the trained model"))
@@ -124,8 +108,9 @@ def _write(model: Any, out: Path) -> None:
     import edgekit_converters as ec
     from edgekit_converters.rewriting import copy_model
 
+    # Keras takes no other ending.
     partial = out.with_name(f".edgekit-{os.getpid()}-{out.name}")
-    with storing(out.parent, "the trained model"):
+    with storing(out.parent, "the trained model", kept="", option="-o"):
         try:
             # A copy is not compiled: the optimiser's moments are twice the weights.
             ec.save_model(copy_model(model), partial)

@@ -118,6 +118,48 @@ def test_a_trial_that_was_lost_is_tried_again_under_another_number(tmp_path: Pat
     assert values(again) == values(searched(tmp_path / "whole.db", 6))
 
 
+def test_a_trial_whose_model_cannot_be_kept_ends_the_search_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "study.db"
+
+    def full(number: int, given: Values, report: Report) -> tuple[float, dict[str, Any]]:
+        if number == 1:
+            raise SearchError("no room")
+        return known(number, given, report)
+
+    with pytest.raises(SearchError, match="no room"):
+        searched(path, 3, full, sampler="grid")
+    assert states(path) == ["COMPLETE", "RUNNING"]
+    again = searched(path, 3, sampler="grid")
+    assert values(again) == values(searched(tmp_path / "whole.db", 3, sampler="grid"))
+
+
+def test_what_a_lost_trial_had_reached_competes_with_no_other(tmp_path: Path) -> None:
+    def lost(number: int, given: Values, report: Report) -> tuple[float, dict[str, Any]]:
+        if number in (0, 1, 2):
+            report(1, 9.0)
+            raise KeyboardInterrupt
+        return known(number, given, report)
+
+    space = Space({"kind": ("b", "c", "a"), "size": (5, 4, 3)})
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            searched(tmp_path / "s.db", 9, lost, sampler="grid", pruner="halving", space=space)
+    again = searched(tmp_path / "s.db", 9, sampler="grid", pruner="halving", space=space)
+    whole = searched(tmp_path / "w.db", 9, sampler="grid", pruner="halving", space=space)
+    assert [(one.values, one.state) for one in again] == [(one.values, one.state) for one in whole]
+    assert {one.state for one in whole} == {"complete", "pruned"}
+
+
+def test_an_error_of_the_search_itself_is_not_taken_for_the_storages(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="the version of a thing"),
+        open_study(tmp_path / "s.db", "study", IDENTITY),
+    ):
+        raise RuntimeError("the version of a thing")
+
+
 def states(path: Path) -> list[str]:
     with sqlite3.connect(path) as found:
         rows = found.execute("SELECT state FROM trials ORDER BY number").fetchall()

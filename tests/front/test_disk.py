@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.disk import hidden, leftovers, publish, storing, write_whole
+from edgekit.disk import hidden, leftovers, publish, storing, try_folder, write_whole
 from edgekit.errors import DiskError, RunError
 from edgekit.progress import silent
 from edgekit.store import open_run, stage_folder
@@ -85,6 +85,25 @@ def test_a_folder_nobody_may_write_to_is_told_of() -> None:
     # Root ignores permissions, but not those of the kernel's own folders.
     with pytest.raises(DiskError, match="cannot be written"), storing(Path("/sys"), "the stage x"):
         Path("/sys/edgekit").mkdir()
+
+
+def test_where_nothing_is_kept_nothing_is_said_to_be(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DiskError) as error,
+        storing(tmp_path, "the trained model", kept="", option="-o"),
+    ):
+        FULL.write_text("x")
+    assert str(error.value) == (
+        f"The disk of {tmp_path} is full (No space left on device) while storing the trained "
+        "model: free some space and run the same command again."
+    )
+
+
+def test_trying_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    try_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(OSError, match="sys"):
+        try_folder(Path("/sys/kernel"))
 
 
 def test_something_in_the_way_is_named(tmp_path: Path) -> None:

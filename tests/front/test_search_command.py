@@ -14,6 +14,7 @@ import keras
 import pytest
 
 from edgekit.cli import main
+from edgekit.outputs import free_name
 
 pytest.importorskip("optuna")
 
@@ -157,6 +158,7 @@ def test_without_optuna_one_sentence_says_how_to_get_it(
         (["-o", "best.h5"], "end in .keras"),
         (["-o", "nowhere/best.keras"], "does not exist"),
         (["--where", "dense*"], "matches no convolution"),
+        (["--where", "c1"], "choose others by where, or leave it out"),
         (["--what", "hyperparameters", "--batch-size", "64"], "--choices batch_size=64"),
         (["--what", "hyperparameters", "--where", "c1"], "choose substitutes"),
     ],
@@ -166,3 +168,35 @@ def test_options_that_do_not_fit_are_refused_before_any_training(
 ) -> None:
     assert told in search(*more, code=2)
     assert not (tmp_path / "search.db").exists()
+
+
+def test_the_searched_model_is_never_overwritten(
+    search: Search, tiny_keras: Path, tmp_path: Path
+) -> None:
+    before, link = tiny_keras.read_bytes(), tmp_path / "link.keras"
+    link.symlink_to(tiny_keras)
+    for name in (tiny_keras, link):
+        assert "is the model that was given" in search("-o", str(name), code=2)
+    assert tiny_keras.read_bytes() == before
+    assert not (tmp_path / "search.db").exists()
+
+
+def test_the_standard_convolution_alone_is_no_best_trial_and_the_text_says_so(
+    tiny_keras: Path, digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = command(tiny_keras, digits_npz, tmp_path, "--choices", "substitute=standard")[3:]
+    assert main([*asked, "--epochs", "1"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "only the standard convolution is complete, and it is no substitute" in said
+    assert main([*asked, "--epochs", "1", "-o", str(tmp_path / "best.keras")]) == 2
+    assert "only the standard convolution is complete" in capsys.readouterr().err
+
+
+def test_the_hint_names_a_file_that_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(free_name("best")) == "best.keras"
+    Path("best.keras").touch()
+    Path("best-2.keras").symlink_to("gone.keras")
+    assert str(free_name("best")) == "best-3.keras"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lcrm_paper import ablation, applications, counting, searched, training
+from benchmarks.lcrm_paper import ablation, applications, counting, searched, techniques, training
 from benchmarks.lcrm_paper.page import markdown, parts
 from benchmarks.lcrm_paper.rows import RESULTS, paper
 from edgekit.cli.parser import parser
@@ -88,33 +88,45 @@ def test_training_profiles_fill_their_tables(tmp_path: Path) -> None:
             "step_ms": {"how": "measured", "value": step, "low": 1.0, "high": 999.0},
             "throughput_images_per_s": {"how": "measured", "value": 16e3 / step},
             "gpu_share": {"how": "unavailable", "reason": "no GPU"},
+            "other_cpu_share": {"how": "measured", "value": step / 50},
         }
 
     told = {"device": "cpu", "gpu": None, "data": "glyphs", "backend": "tensorflow"}
     rows = [row("alexnet_small", 40.0), row("alexnet_small lcrm", 25.0)]
     (tmp_path / "training_profile.json").write_text(json.dumps({**told, "rows": rows}))
     first, second = training.table5(tmp_path).rows[:2]
-    assert [cell.text for cell in first.ours] == ["40.0", "400.0", "25.0", "640.0"]
+    assert [cell.text for cell in first.ours] == [
+        *("40.0 (1.0 to 999.0)", "400.0", "25.0 (1.0 to 999.0)", "640.0"),
+    ]
+    assert first.remark == "others: 80 and 50 % of the CPU"
+    for table in (training.table5, training.table6, training.table7):
+        assert "other programs took 50 to 80 % of the CPU" in table(tmp_path).why
     assert {cell.how for cell in second.ours} == {"unavailable"}
     assert training.table7(tmp_path).rows[0].ours[0].reason == "no GPU"
 
 
 def test_applications_are_averaged_over_seeds(tmp_path: Path) -> None:
-    def row(recipe: str, seed: int, score: float) -> dict[str, Any]:
+    def row(recipe: str, seed: int, score: float, reached: int | None) -> dict[str, Any]:
+        # What benchmarks/applications.py writes.
         return {
             "task": "nuclei", "model": "unet_small", "recipe": recipe, "seed": seed,
             "metric": "IoU", "score": score, "metrics": {"pixel accuracy": 0.9},
             "parameters": 10, "macs": 100, "file_bytes": 1000, "latency_ms": 2.0,
-            "epochs_to_parent": None,
+            "epochs": 24, "to_parent": reached, "untrained": None, "validation": [0.1] * 24,
+            "chosen": [], "score_int8": score, "metrics_int8": {"pixel accuracy": 0.9},
+            "gzip_bytes": 900, "file_bytes_int8": 300, "gzip_bytes_int8": 200,
+            "latency_ms_int8": 1.0,
         }  # fmt: skip
 
-    rows = [row("base", 0, 0.9), row("base", 1, 0.8), row("lcrm(weights=fresh)", 0, 0.7)]
+    rows = [row("base", 0, 0.9, 20), row("base", 1, 0.8, 23), row("lcrm(weights=fresh)", 0, 0.7, 7)]
+    rows += [row("lcrm", 0, 0.7, 7), row("lcrm", 1, 0.7, None)]
+    rows += [row("distill", seed, 0.7, None) for seed in (0, 1)]
     (tmp_path / "applications.json").write_text(json.dumps({"rows": rows}))
     ious = next(row for row in applications.table10(tmp_path).rows if row.what == "IoU")
     assert [cell.text for cell in ious.ours] == ["0.850 ± 0.071", "0.700"]
     told = applications.recipes(tmp_path).rows
     assert [row.what for row in told][1].endswith("`lcrm(weights=fresh)`")
-    assert told[0].ours[1].how == "unavailable"
+    assert [row.ours[1].text for row in told] == ["21.5 ± 2.1", "7.0", "7, not in 24", "not in 24"]
 
 
 def test_trials_of_a_search_find_their_place(tmp_path: Path) -> None:
@@ -133,7 +145,21 @@ def test_trials_of_a_search_find_their_place(tmp_path: Path) -> None:
     scores = {row.what: row.ours[1].text for row in searched.table15(tmp_path).rows}
     assert scores["model 5: group + dilated, parallel"] == "0.500"
     assert scores["model 7: depthwise + pointwise, parallel"] == "–"
+    on = searched.table16(tmp_path).on
+    assert on.startswith("the LCRM version of alexnet_small on glyphs")
+    assert on.endswith("; TPE, 2 of 1875 points")
     assert searched.chosen(tmp_path) == {"optimiser": "Adam", "batch_size": 16}
+
+
+def test_the_techniques_below_base_are_named(tmp_path: Path) -> None:
+    def told(**accuracies: float) -> str:
+        recipes = {name: {"accuracy": value, "gzip_bytes": 1} for name, value in accuracies.items()}
+        (tmp_path / "cascades.json").write_text(json.dumps({"glyphs": {"recipes": recipes}}))
+        return techniques.table12(tmp_path).why
+
+    assert "every technique is above base" in told(base=0.5, P=0.6, lcrm=0.7)
+    assert "every technique but lcrm is above base" in told(base=0.5, P=0.6, lcrm=0.4)
+    assert "above base" not in told(base=0.5, P=0.4, lcrm=0.4)
 
 
 @pytest.mark.parametrize("name", ["alexnet_small", "vgg9_small"])

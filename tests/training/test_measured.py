@@ -123,9 +123,9 @@ def test_on_a_gpu_energy_and_idle_ratio_are_the_gpus() -> None:
         NONE, None, NONE, recording("busy", counts=False), recording("joules", counts=True)
     )
     row = row_of(told("gpu"), meters, 1000)
-    # Half busy for 2 s, wholly for 4 s (equations 17 and 18).
-    assert row.gpu_share.value == pytest.approx(5 / 6, abs=1e-3)
-    assert row.gpu_idle_ratio.value == pytest.approx(1 / 6, abs=1e-3)
+    # Half busy for 2 s, wholly for 4 s (equations 17 and 18), less the first second of each.
+    assert row.gpu_share.value == pytest.approx(7 / 8, abs=1e-3)
+    assert row.gpu_idle_ratio.value == pytest.approx(1 / 8, abs=1e-3)
     assert row.energy_per_epoch_j.value == pytest.approx(50 / 320 * 1000)
     assert row.host_energy_per_epoch_j.value is None
     assert row.device_memory_bytes.value == 123
@@ -145,6 +145,33 @@ def test_a_board_profile_estimates_with_an_interval() -> None:
     assert row.energy_per_epoch_j.how == "estimated"
     assert row.energy_per_epoch_j.value == pytest.approx(expected)
     assert row.energy_per_epoch_j.low == pytest.approx(expected / 0.3 * 0.2 / 2)
+
+
+def test_an_estimate_takes_the_mean_step_not_the_median() -> None:
+    profile = replace(load_profile("pi4"), power=(Power(2.0, 6.0, "somebody", low=0.5, high=2.0),))
+    # Nine steps of 0.1 s and one of 1.1 s: the median is 0.1 s, the mean 0.2 s.
+    slow = (Block(1, 2, 1, (*(0.1,) * 9, 1.1), 2, 4),)
+    row = row_of(
+        replace(told(), training=slow, inference=slow),
+        replace(NOTHING, board=Board(profile, None)),
+        1600,
+    )
+    assert row.step_ms.value == pytest.approx(100)
+    expected = (2 + 4 * (row.cpu_share.value or 0.0)) * 0.2
+    assert row.energy_per_epoch_j.value == pytest.approx(expected * 100)
+    assert row.energy_per_inference_j.value == pytest.approx(expected / 16)
+
+
+def test_what_the_gpu_did_before_a_turn_is_not_in_its_share() -> None:
+    meters = Meters(NONE, None, NONE, recording("busy", counts=False), NONE)
+    # Readings of 0.5 until 10 s, and of 1 from then on, which is within the turn's first second.
+    late = (Block(9.5, 3, 1, (0.3,) * 10),)
+    row = row_of(replace(told("gpu"), training=late), meters, 1000)
+    assert row.gpu_share.value == pytest.approx(1)
+    brief = (Block(9.5, 0.9, 1, (0.3,) * 3),)
+    row = row_of(replace(told("gpu"), training=brief), meters, 1000)
+    assert "a turn took 0.90 s: give more --seconds" in str(row.gpu_share.reason)
+    assert row.gpu_idle_ratio == row.gpu_share
 
 
 def profile_of(device: str = "cpu") -> TrainingProfile:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from edgekit.cli import FAILED, OK, main
+from edgekit.cli import FAILED, OK, USAGE, main
+from edgekit.optimization import load_parent
+from edgekit.training.profiling import Subject, rewritten
 from edgekit.training.rows import NUMBERS
 from edgekit_device.number import Number
 
@@ -57,6 +59,28 @@ def test_lcrm_stands_beside_its_parent(
     assert lcrm["macs"]["value"] < parent["macs"]["value"]
     assert lcrm["recipe"] == "lcrm"
     assert json.loads((tmp_path / "training-profile.json").read_text()) == told
+
+
+def test_what_substitutes_learn_from_does_not_matter_to_a_profile(models_py: Path) -> None:
+    parent = load_parent(f"{models_py}:tiny")
+    made = rewritten(Subject("tiny", parent), "lcrm(inherit=true, samples=512)")
+    plain = rewritten(Subject("tiny", parent), "lcrm")
+    assert made.name == "tiny lcrm(inherit=true, samples=512)"
+    assert made.parent.model.count_params() == plain.parent.model.count_params()
+    assert made.parent.model.count_params() < parent.model.count_params()
+
+
+@pytest.mark.slow
+def test_a_profile_that_cannot_be_written_is_shown_all_the_same(
+    models_py: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "training-profile.json").mkdir()
+    asked = ["train", f"{models_py}:tiny", "--data", "digits", "--profile", *QUICK]
+    assert main([*asked, "--batch-sizes", "32", "--out", str(tmp_path)]) == USAGE
+    said = capsys.readouterr()
+    assert list(rows_of(json.loads(said.out))) == [("tiny", 32)]
+    assert "training-profile.json" in said.err
+    assert "stages" not in said.err
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """`edgekit train`: the best epoch as a file, and its scores."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekit.cli import OK, USAGE, main
+from edgekit.cli import INTERRUPTED, OK, USAGE, main
 from edgekit.data import load_data
 
 
@@ -53,7 +56,7 @@ def test_a_model_given_in_python_is_not_changed(models_py: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "model.h5"], "model.h5: the trained model is a .keras file"),
+        (["-o", "model.h5"], "model.h5: Keras models end in .keras"),
         ([], "name its file with -o OUT.keras"),
         (["-o", "out.keras", "--epochs", "0"], "--epochs 0 trains nothing"),
         (["-o", "out.keras", "--batch-sizes", "16"], "--batch-sizes is of --profile"),
@@ -63,6 +66,7 @@ def test_a_model_given_in_python_is_not_changed(models_py: Path, tmp_path: Path)
         (["--profile", "--steps", "0"], "at least 1 step"),
         (["--profile", "--seconds", "nan"], "--seconds is nan"),
         (["--profile", "--recipe", "qat"], "not behind qat"),
+        (["--profile", "--recipe", "lcrm(auto=true)"], "or leave out auto"),
         (["--profile", "--recipe", "int8"], "--recipe 'int8'"),
         (["--profile", "--meter", "rapl:x"], "meter"),
         (["--profile", "--board-profile", "pi99"], "there is no board profile 'pi99'"),
@@ -107,5 +111,61 @@ def test_the_model_that_is_trained_is_never_overwritten(
     link.symlink_to(given)
     before = given.read_bytes()
     assert main(["train", str(given), "--data", "digits", "-o", str(link)]) == USAGE
-    assert "is the model that is trained" in capsys.readouterr().err
+    assert "is the model that was given" in capsys.readouterr().err
     assert given.read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["-o", "{}/o.keras"], ["--profile", "--out", "{}"]])
+def test_a_folder_that_cannot_be_written_is_told_of_before_any_work(
+    models_py: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    # Root ignores permissions, but not those of the kernel's own folders.
+    asked = ["train", f"{models_py}:tiny", "--data", "digits"]
+    assert main([*asked, *(each.format("/sys/kernel") for each in arguments)]) == USAGE
+    said = capsys.readouterr().err
+    assert "/sys/kernel cannot be written" in said
+    assert f"another folder with {'-o' if '-o' in arguments else '--out'}" in said
+    assert "kept" not in said
+    assert "epoch" not in said
+    assert "batches" not in said
+
+
+HIDDEN = """
+import os, sys
+
+class Told:
+    def find_spec(self, name, path=None, target=None):
+        if name == "keras":
+            with open(sys.argv[2], "a") as file:
+                print([os.environ.get(one) for one in sys.argv[1].split()], file=file)
+
+sys.meta_path.insert(0, Told())
+from edgekit.cli import main
+sys.exit(main(["train", "nowhere.keras", "--data", "digits", "--profile"]))
+"""
+
+
+def test_the_process_that_measures_hides_gpus_from_itself_before_keras_is_imported(
+    tmp_path: Path,
+) -> None:
+    names, seen = "CUDA_VISIBLE_DEVICES JAX_PLATFORMS KERAS_TORCH_DEVICE", tmp_path / "seen"
+    ran = subprocess.run(
+        [sys.executable, "-c", HIDDEN, names, str(seen)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == USAGE, ran.stderr
+    assert seen.read_text().splitlines() == ["['', 'cpu', 'cpu']"]
+
+
+def test_an_interrupted_training_claims_to_keep_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "models.py"
+    model.write_text("def stopped():\n    raise KeyboardInterrupt\n")
+    asked = ["train", f"{model}:stopped", "--data", "digits", "-o", str(tmp_path / "o.keras")]
+    assert main(asked) == INTERRUPTED
+    said = capsys.readouterr().err
+    assert said.endswith("edgekit: interrupted; an unfinished training or profile is not kept\n")

@@ -32,6 +32,8 @@ from edgekit_converters.search.substitutes import (
 )
 from edgekit_converters.where import check_where
 
+_OTHERS = "; choose others by where, or leave it out"
+
 
 @dataclass(frozen=True)
 class Substituted:
@@ -57,7 +59,7 @@ def open_places(model: Any, where: tuple[str, ...], keep_ends: bool) -> dict[str
         told = "; ".join(f"{path}: {reason}" for path, reason in left.items())
         raise RewriteError(
             f"{model.name!r} has no convolution whose substitutes could be searched "
-            f"({told or 'there is none at all'})."
+            f"({told or 'there is none at all'}){_OTHERS if where else ''}."
         )
     return found
 

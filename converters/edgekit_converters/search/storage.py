@@ -47,28 +47,34 @@ def open_study(path: Path, name: str, identity: dict[str, Any]) -> Iterator[Any]
     optuna = load_optuna()
     from sqlalchemy.exc import SQLAlchemyError
 
+    unusable = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
     if not _NAME.fullmatch(name):
         raise SearchError(f"--study {name!r}: a name has letters, digits, '.', '_' and '-' only.")
     with _alone(path):
         _check_file(path)
         try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+            storage = _open(optuna, path)
             try:
                 study = optuna.create_study(
                     storage=storage, study_name=name, direction="maximize", load_if_exists=True
                 )
                 _check_identity(study, path, name, identity)
-                _mend(optuna, study)
+                _mend(optuna, study, storage.engine)
                 yield study
             finally:
                 storage.engine.dispose()
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        except unusable as error:
             raise _unusable(path, error.__cause__ or error) from error
-        except RuntimeError as error:
-            # So Optuna tells of a storage that another of its versions has made.
-            if "version" not in str(error):
-                raise
-            raise _unusable(path, error) from error
+
+
+def _open(optuna: Any, path: Path) -> Any:
+    try:
+        return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+    except RuntimeError as error:
+        # So Optuna tells of a storage that another of its versions has made.
+        if "version" not in str(error):
+            raise
+        raise _unusable(path, error) from error
 
 
 @contextmanager
@@ -139,9 +145,18 @@ def _short(identity: dict[str, Any], key: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _mend(optuna: Any, study: Any) -> None:
+def _mend(optuna: Any, study: Any, engine: Any) -> None:
     """Nobody else is at work here, so a trial that is under way belongs to a search that ended."""
+    from sqlalchemy import text
+
+    # Successive halving compares with every trial that has such a value, the lost ones too, and
+    # Optuna removes no attribute.
+    forget = text(
+        "DELETE FROM trial_system_attributes WHERE trial_id = :lost AND key LIKE 'completed_rung_%'"
+    )
     for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        with engine.begin() as connection:
+            connection.execute(forget, {"lost": trial._trial_id})
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 

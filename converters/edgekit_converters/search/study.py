@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal
 
-from edgekit_converters.errors import ConverterError
+from edgekit_converters.errors import ConverterError, SearchError
 from edgekit_converters.search.space import Space, Value, Values
 from edgekit_converters.search.storage import FACTS, REASON, load_optuna
 
@@ -77,7 +77,8 @@ def run_trials(
 ) -> None:
     """Goes on until the study has `trials` finished ones, or has tried every point.
 
-    A ConverterError fails its trial, with its text as the reason; any other error ends the search.
+    A ConverterError fails its trial, with its text as the reason. A SearchError (what a trial gave
+    cannot be kept) and any other error end the search, and the trial's point is tried again.
     """
     optuna = load_optuna()
     study.pruner = _pruner(optuna, pruner, epochs)
@@ -112,6 +113,8 @@ def run_trials(
             score, facts = evaluate(trial.number, values, report)
         except HopelessError:
             told = {"state": optuna.trial.TrialState.PRUNED}
+        except SearchError:
+            raise
         except ConverterError as error:
             trial.set_user_attr(REASON, str(error))
             told = {"state": optuna.trial.TrialState.FAIL}
