@@ -243,7 +243,7 @@ REFUSED = {
     "lcrm(multiplier=0)": "lcrm(multiplier=0): give a whole number from 1 on",
     "lcrm(multiplier=1.5)": "a whole number",
     "lcrm(inherit=true, samples=10)": "lcrm(samples=10): give a whole number from 64 on",
-    "lcrm(samples=100)": "samples are what inherit=true learns from",
+    "lcrm(samples=100)": "samples are what inherit=true and auto=true learn",
     "lcrm(style=table4, inherit=true)": "lcrm(style=table4, inherit=true): its layers have no",
     "lcrm(style=notebook, multiplier=2)": "leave out multiplier, or the style",
     "lcrm(style=notebook, spatial=true)": "it says what case 2 becomes",
