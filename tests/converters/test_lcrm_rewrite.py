@@ -129,6 +129,20 @@ def test_a_model_with_nothing_to_replace_computes_the_same(name: str) -> None:
     assert_same(outputs(rewritten, samples(model)), outputs(model, samples(model)), 1e-6)
 
 
+@pytest.mark.parametrize("case", ["1.1", "1.2"])
+def test_a_multiplier_repeats_channels_for_depthwise_layers_of_one_kernel_each(case: str) -> None:
+    m, n = CASES[case]
+    model = around(layers.Conv2D(n, 3, strides=2, name="it"), (9, 9, m), bn=True)
+    rewritten, (decision,) = apply_lcrm(model, keep_ends=False, multiplier=3)
+    assert rewritten.output_shape == model.output_shape
+    assert model.count_params() - rewritten.count_params() == (
+        decision.parameters_before - decision.parameters_after
+    )
+    (deep,) = (la for la in rewritten.layers if isinstance(la, layers.DepthwiseConv2D))
+    assert deep.depth_multiplier == 1
+    assert deep.kernel.shape == (3, 3, 3 * m, 1)
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_trains_and_comes_back_from_a_file(style: Any, tmp_path: Path) -> None:
     model, _ = apply_lcrm(MODELS["skip"](), style=style, keep_ends=False)

@@ -98,6 +98,16 @@ def test_the_file_is_int8_with_those_zeros_and_values(recipe: str, tmp_path: Pat
             assert per_channel(kernel.reshape(9, 8)) <= proof.distinct_asked
 
 
+def test_repeated_channels_of_lcrm_are_integers_in_the_file(tmp_path: Path) -> None:
+    recipe = "lcrm(multiplier=2, keep_ends=false)+PCQ"
+    path = exported(recipe, tmp_path)
+    assert "CONCATENATION" in operators(path)
+    assert not [operator for operator in operators(path)[:-1] if ":" in operator]
+    asked = [proof for proof in outcome_of(recipe).proof if proof.sparsity_asked is not None]
+    assert [proof.layer for proof in asked].count("conv_pointwise") == 1
+    assert all(proof.sparsity >= 0.5 for proof in asked)
+
+
 def test_training_moves_centroids_and_kernels() -> None:
     earlier = kernels(outcome_of("C").model)
     used = {proof.layer: proof for proof in outcome_of("CQ").proof}

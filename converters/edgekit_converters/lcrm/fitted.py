@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.lcrm.rules import Depthwise, Pointwise, Substitute
-from edgekit_converters.lcrm.separable import RIDGE, Moments, errors, fit_pointwise, fit_separable
+from edgekit_converters.lcrm.separable import (
+    RIDGE,
+    Moments,
+    Separable,
+    errors,
+    fit_pointwise,
+    fit_separable,
+)
 
 Seen = Callable[[bool, bool], tuple[Moments | None, Moments | None]]
 """Moments of the windows and of their centres alone, each where asked for."""
@@ -105,10 +112,11 @@ def fit_substitute(
         bias = [] if task.bias is None else [task.bias[mine]]
         if isinstance(first, Depthwise):
             fit = fit_separable(asked, kernel[:, :, mine], first.multiplier, scale, ridge=ridge)
-            shape = (*task.kernel.shape[:2], channels, first.multiplier)
+            depthwise, pointwise = _in_repeats(fit, channels, first.multiplier)
+            shape = (*task.kernel.shape[:2], channels * first.multiplier, 1)
             nothing = [np.zeros(channels * first.multiplier) for _ in bias]
-            weights[f"_depthwise{suffix}"] = [fit.depthwise.reshape(shape), *nothing]
-            pointwise, whole = fit.pointwise, fit.kernel
+            weights[f"_depthwise{suffix}"] = [depthwise.reshape(shape), *nothing]
+            whole = fit.kernel
         else:
             pointwise = whole = fit_pointwise(asked, ridge=ridge)
         offsets = [each + asked.mean_y - asked.mean_x @ whole for each in bias]
@@ -116,6 +124,12 @@ def fit_substitute(
         lost += float(errors(asked, whole) @ scale**2)
         total += float(asked.yy @ scale**2)
     return Fitted(weights, order, 1 - lost / total if total else 1.0)
+
+
+def _in_repeats(fit: Separable, channels: int, multiplier: int) -> tuple[Any, Any]:
+    """Both kernels for channels that are repeated as a whole, not each beside its copies."""
+    pointwise = fit.pointwise.reshape(channels, multiplier, -1)
+    return fit.depthwise.swapaxes(1, 2), pointwise.swapaxes(0, 1).reshape(fit.pointwise.shape)
 
 
 def _cheapest_first(moments: Moments, scale: Any, count: int, ridge: float) -> Any:

@@ -101,7 +101,7 @@ def inherit(
 
 def _start(path: str, made: Calls) -> Call:
     """The substitute's layer that sees what the convolution saw."""
-    names = ("_depthwise", "_depthwise_1", "_crop", "_pointwise")
+    names = ("_repeat", "_repeat_1", "_depthwise", "_depthwise_1", "_crop", "_pointwise")
     return next(made[path + name] for name in names if path + name in made)
 
 

@@ -98,11 +98,14 @@ def _apply_branch(
             "dtype": conv.dtype_policy,
         }
         if isinstance(layer, Depthwise):
+            repeated = layer.multiplier > 1 and index + 1 < len(branch)
+            if repeated:
+                tensor = _repeat(conv, suffix, layer.multiplier, tensor)
             built = keras.layers.DepthwiseConv2D(
                 conv.kernel_size,
                 padding=conv.padding,
                 dilation_rate=conv.dilation_rate,
-                depth_multiplier=layer.multiplier,
+                depth_multiplier=1 if repeated else layer.multiplier,
                 depthwise_initializer=_copy(keras.initializers, conv.kernel_initializer),
                 depthwise_regularizer=conv.kernel_regularizer,
                 depthwise_constraint=conv.kernel_constraint,
@@ -121,6 +124,16 @@ def _apply_branch(
             )
         tensor = built(tensor)
     return tensor
+
+
+def _repeat(conv: Any, suffix: str, times: int, tensor: Any) -> Any:
+    """All channels again and again, for a depthwise layer with one kernel per channel.
+
+    TFLite computes a depth multiplier above 1 in kernels that take several times as long
+    (benchmarks/results/depth_multiplier.md). The pointwise layer behind does not mind the order.
+    """
+    axis = 1 if conv.data_format == "channels_first" else -1
+    return keras.layers.Concatenate(axis=axis, name=f"{conv.name}_repeat{suffix}")([tensor] * times)
 
 
 def crop_to_centres(conv: Any, input_shape: Any) -> tuple[tuple[int, int], tuple[int, int]]:
