@@ -5,7 +5,8 @@ Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network", 2015 (arX
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from edgekit_converters.errors import TrainingError
+from edgekit_converters.graph import read_graph
 from edgekit_converters.learned import check_learned
 from edgekit_converters.objective import Objective, compiled, objective_for
 from edgekit_converters.outcome import Outcome, count_parameters
@@ -43,6 +45,8 @@ def distill(
     """Trains a copy of the model on the parent's outputs, which are computed once.
 
     The learning rate falls from that of `training` to 0 along a cosine over the pass's epochs.
+    Dropout is off meanwhile, unless asked for: the parent's outputs, computed without it, are what
+    keeps the model from learning its few samples by heart.
 
     Raises:
         TrainingError: no data, or a parent that has learnt nothing.
@@ -65,10 +69,11 @@ def distill(
         loss=distillation_loss(step, objective),
         metrics=[_OnTargets(compiled(keras, objective)[1], _width(objective, told[0]))],
     )
-    trained = fit_best(
-        result, (data.train[0], told[0]), (data.validation[0], told[1]),
-        replace(training, epochs=step.epochs, patience=0), progress,
-    )  # fmt: skip
+    with _dropout(result, kept=step.dropout):
+        trained = fit_best(
+            result, (data.train[0], told[0]), (data.validation[0], told[1]),
+            replace(training, epochs=step.epochs, patience=0), progress,
+        )  # fmt: skip
     return Outcome(
         model=result,
         changed=(),
@@ -124,6 +129,21 @@ def logits(outputs: Any, objective: Objective) -> Any:
     if not objective.from_logits:
         outputs = _log(outputs) - _log(1 - outputs)
     return keras.ops.concatenate([keras.ops.zeros_like(outputs), outputs], axis=-1)
+
+
+@contextmanager
+def _dropout(model: Any, *, kept: bool) -> Iterator[None]:
+    """Sets the rates of the model's dropout layers to 0 meanwhile, unless they are kept."""
+    kinds = (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout)
+    found = [call.layer for call in read_graph(model).calls if isinstance(call.layer, kinds)]
+    rates = {} if kept else {id(layer): (layer, layer.rate) for layer in found}
+    for layer, _ in rates.values():
+        layer.rate = 0.0
+    try:
+        yield
+    finally:
+        for layer, rate in rates.values():
+            layer.rate = rate
 
 
 def _log(probabilities: Any) -> Any:

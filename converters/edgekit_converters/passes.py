@@ -108,12 +108,13 @@ class Distill:
     """Train the model so far on the outputs of the model that the recipe starts from.
 
     `weight` is the share of the loss that imitates them, softened by `temperature`; the rest asks
-    for the labels.
+    for the labels. Dropout layers are off meanwhile, unless `dropout` is true.
     """
 
     epochs: int = 8
     temperature: float = 3.0
     weight: float = 0.8
+    dropout: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("distill", "epochs", self.epochs, 1)

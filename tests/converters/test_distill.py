@@ -115,6 +115,29 @@ def test_a_model_learns_from_its_parent_without_a_right_label() -> None:
     assert_same(again.model.get_weights(), outcome.model.get_weights(), 0)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_dropout_is_off_unless_asked_for_and_comes_back(kept: bool) -> None:
+    parent, given = taught()
+    inner = keras.Sequential([layers.Dense(12, name="d"), layers.GaussianDropout(0.4, name="g")])
+    student = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)), layers.SpatialDropout2D(0.3, name="s"), layers.Flatten(),
+            inner, layers.Dropout(0.5, name="o"), layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )  # fmt: skip
+    seen: list[float] = []
+    outcome = run_pass(
+        student, Distill(2, dropout=kept), data=given, parent=parent,
+        training=Training(learning_rate=1e-9, batch_size=len(given.train[0])),
+        progress=lambda epoch, epochs, facts: seen.append(facts["loss"]),
+    )  # fmt: skip
+    # One batch, and next to no step: only what is dropped can change the loss.
+    assert (abs(seen[0] - seen[1]) > 1e-3) == kept
+    rates = [layer.rate for layer in outcome.model.layers if hasattr(layer, "rate")]
+    rates.append(outcome.model.get_layer(inner.name).get_layer("g").rate)
+    assert rates == [0.3, 0.5, 0.4]
+
+
 @pytest.mark.parametrize("end", ["sigmoid", "softmax", "linear"])
 def test_masks_are_taught_pixel_by_pixel(end: str) -> None:
     rng = np.random.default_rng(3)
