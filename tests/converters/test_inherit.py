@@ -88,6 +88,36 @@ def test_what_the_substitute_can_compute_is_found_again(
     assert "explains 100.0%" in told["it"]
 
 
+def ordered(channels_first: bool) -> Any:
+    """Cases 1.1, 3 and 2 with batch normalisation, in either order of the axes."""
+    order, axis = ("channels_first", 1) if channels_first else ("channels_last", -1)
+    image = keras.Input((4, 12, 11) if channels_first else (12, 11, 4))
+    x = image
+    for number, filters in enumerate((8, 8, 5)):
+        start = keras.initializers.GlorotUniform(seed=number)
+        x = layers.Conv2D(
+            filters, 3, padding="same", data_format=order, kernel_initializer=start,
+            name=f"conv{number}",
+        )(x)  # fmt: skip
+        x = layers.ReLU()(layers.BatchNormalization(axis=axis)(x))
+    x = layers.GlobalAveragePooling2D(data_format=order)(x)
+    start = keras.initializers.GlorotUniform(seed=9)
+    return keras.Model(image, layers.Dense(3, "softmax", kernel_initializer=start, name="out")(x))
+
+
+@pytest.mark.parametrize("options", [{}, {"multiplier": 2}, {"spatial": True}])
+def test_channels_first_inherits_the_same(options: dict[str, Any]) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 12, 11, 4)).astype("float32")
+    answers = []
+    for channels_first in (False, True):
+        model, samples = ordered(channels_first), x.transpose(0, 3, 1, 2) if channels_first else x
+        student, plan = apply_lcrm(model, keep_ends=False, **options)
+        told, _ = inherit(model, student, plan, [samples])
+        assert all("explains" in said for said in told.values())
+        answers.append(outputs(student, [samples[:50]]))
+    assert_same(answers[1], answers[0], 1e-4)
+
+
 def test_an_untrained_student_is_nearly_as_good_as_its_parent() -> None:
     model, given = learned()
     scores = {
