@@ -2,7 +2,8 @@
 
 For each task and seed a parent is trained, then its LCRM versions. Scores are those of float32
 files on the test samples. Every finished version is a line of a file beside the results, so that
-an interrupted run goes on; the table has the mean and the spread over the seeds.
+an interrupted run goes on; the table has the mean and the spread over the seeds. Latencies are
+measured at the end, all files in turns.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import results
@@ -23,10 +23,13 @@ from edgekit.boards import ProfileSettings, parse_board, profile_on
 from edgekit.data import Dataset, load_data
 from edgekit.data.generated import generated
 from edgekit.stages import training_data
+from edgekit.store import file_name
 from edgekit.tasks import score_file
 
 _LINES = Path(__file__).parent / "results" / "applications.log.jsonl"
-_PROFILING = ProfileSettings(runs=30, seconds=2.0, idle_seconds=0.0, sample_interval_s=0.0)
+_FILES = _LINES.with_name("applications.files")
+_SCHEMES = {"float32": "", "int8": "_int8"}
+_PROFILING = ProfileSettings(runs=30, seconds=1.0, idle_seconds=0.0, sample_interval_s=0.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Application:
 
 
 APPLICATIONS = (
-    Application("vgg9_small", "glyphs", (3000, 1000, 3000), 16, "macs<=0.4x"),
+    Application("vgg9_small", "glyphs", (6000, 2000, 4000), 16, "macs<=0.4x"),
     Application("unet_small", "nuclei", (240, 60, 120), 24, "parameters<=0.33x", 8),
     Application("decom_net_small", "lowlight", (300, 60, 120), 16, "macs<=0.4x", 16),
 )
@@ -75,7 +78,7 @@ def main() -> None:
         for application in APPLICATIONS:
             if application.data in options.tasks:
                 _carry_out(application, seed)
-    _write()
+    _write(_timed(rows()))
 
 
 def _carry_out(application: Application, seed: int) -> None:
@@ -156,24 +159,35 @@ def _keep(
         **facts,
     }
     calibration = [data.train.x[:200]]
-    with TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{scheme}.tflite" for scheme in ("float32", "int8")]
-        for file in files:
-            done = ec.export_tflite(model, ec.Quantize(file.stem), file, representative=calibration)
-            scored = score_file(data.task, file, data.test.x, data.test.y, from_logits)
-            suffix = "" if file.stem == "float32" else "_int8"
-            row[f"score{suffix}"] = data.task.number(scored.samples).value
-            row[f"metrics{suffix}"] = {each.name: each.value.value for each in scored.metrics}
-            row[f"file_bytes{suffix}"] = done.file_bytes
-            row[f"gzip_bytes{suffix}"] = done.gzip_bytes
-        for file, record in zip(
-            files, profile_on(parse_board("local"), files, _PROFILING), strict=True
-        ):
-            suffix = "" if file.stem == "float32" else "_int8"
-            row[f"latency_ms{suffix}"] = record["latency_ms"]["p50"]["value"]
+    _FILES.mkdir(exist_ok=True)
+    for scheme, suffix in _SCHEMES.items():
+        file = _file(row, scheme)
+        done = ec.export_tflite(model, ec.Quantize(scheme), file, representative=calibration)
+        scored = score_file(data.task, file, data.test.x, data.test.y, from_logits)
+        row[f"score{suffix}"] = data.task.number(scored.samples).value
+        row[f"metrics{suffix}"] = {each.name: each.value.value for each in scored.metrics}
+        row[f"file_bytes{suffix}"] = done.file_bytes
+        row[f"gzip_bytes{suffix}"] = done.gzip_bytes
     print({key: value for key, value in row.items() if key != "validation"}, flush=True)
     with _LINES.open("a") as lines:
         lines.write(json.dumps(row) + "\n")
+
+
+def _file(row: dict[str, Any], scheme: str) -> Path:
+    return _FILES / f"{row['task']}-{row['seed']}-{file_name(row['recipe'])}-{scheme}.tflite"
+
+
+def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the latencies of their files."""
+    files = [_file(row, scheme) for row in rows for scheme in _SCHEMES]
+    records = profile_on(parse_board("local"), files, _PROFILING)
+    found = dict(
+        zip(files, (record["latency_ms"]["p50"]["value"] for record in records), strict=True)
+    )
+    return [
+        row | {f"latency_ms{end}": found[_file(row, scheme)] for scheme, end in _SCHEMES.items()}
+        for row in rows
+    ]
 
 
 def rows() -> list[dict[str, Any]]:
@@ -187,18 +201,18 @@ def _is_of(row: dict[str, Any], application: Application, seed: int) -> bool:
     return (row["task"], row["seed"]) == (application.data, seed)
 
 
-def _groups() -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+def _groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows():
+    for row in rows:
         found.setdefault((row["task"], row["recipe"]), []).append(row)
     for (task, recipe), group in sorted(found.items(), key=lambda each: each[0][0]):
         yield task, recipe, group
 
 
-def _write() -> None:
+def _write(rows: list[dict[str, Any]]) -> None:
     header = ["task", "recipe", "seeds", "MACs", "parameters", "untrained", "score", "score int8"]
     table = [[*header, "metrics", "epochs", "to the parent's"]]
-    for task, recipe, group in _groups():
+    for task, recipe, group in _groups(rows):
         untrained = [row["untrained"] for row in group if row.get("untrained") is not None]
         reached = [str(row["to_parent"] or "not") for row in group]
         names = group[0]["metrics"]
@@ -213,7 +227,7 @@ def _write() -> None:
                 str(group[0]["epochs"]), ", ".join(reached),
             ]
         )  # fmt: skip
-    results.write("applications", {"rows": rows()}, table)
+    results.write("applications", {"rows": rows}, table)
 
 
 def _mean(values: list[float | None]) -> str:
