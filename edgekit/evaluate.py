@@ -71,6 +71,15 @@ def mean_number(values: Sequence[float]) -> Number:
     return Number.measured(mean, min(low, mean), max(high, mean))
 
 
+def mean_share(values: Sequence[float]) -> Number:
+    """The mean of shares, whose interval ends where no mean can be: above 1, or below 0."""
+    mean = mean_number(values)
+    if mean.value is None or mean.low is None or mean.high is None:
+        return mean
+    low = max(mean.low, min(mean.value, 0.0))
+    return Number.measured(mean.value, low, min(mean.high, max(mean.value, 1.0)))
+
+
 def mean_change(values: Sequence[float], base: Sequence[float]) -> Number:
     """The mean less the base's on the same images, with the interval of their differences."""
     return mean_number([ours - theirs for ours, theirs in zip(values, base, strict=True)])

@@ -62,7 +62,7 @@ class Dataset:
     @cached_property
     def trivial(self) -> tuple[float, str]:
         """The task's metric on the test split without any thought, and what that answer is."""
-        return self.task.trivial(self.test.x, self.test.y)
+        return self.task.trivial(self.test.x, self.test.y, self.classes)
 
     @property
     def targets(self) -> Targets:

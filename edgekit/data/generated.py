@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.data import glyphs, lowlight, nuclei
 from edgekit.errors import DataError
 
-_PARTS = ("train", "val", "test")
+_PARTS: tuple[lowlight.Part, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ class Generated:
     samples: tuple[int, int, int]
     size: int
     channels: int
-    make: Callable[[int, int, str, int], tuple[Any, Any]]
-
-
-def _lowlight(samples: int, seed: int, part: str, size: int) -> tuple[Any, Any]:
-    return lowlight.make_lowlight(samples, seed, "test" if part == "test" else "train", size)
+    make: Callable[[int, int, lowlight.Part, int], tuple[Any, Any]]
 
 
 GENERATED: dict[str, Generated] = {
@@ -41,7 +37,7 @@ GENERATED: dict[str, Generated] = {
     "nuclei": Generated(
         (400, 80, 120), nuclei.SIZE, 1, lambda n, seed, _, size: nuclei.make_nuclei(n, seed, size)
     ),
-    "lowlight": Generated((600, 100, 160), lowlight.SIZE, 3, _lowlight),
+    "lowlight": Generated((600, 100, 160), lowlight.SIZE, 3, lowlight.make_lowlight),
 }
 """The tasks that need no files."""
 

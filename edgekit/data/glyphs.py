@@ -20,27 +20,33 @@ def make_glyphs(samples: int, seed: int, size: int = SIZE) -> tuple[Any, Any]:
 
     The fonts are those that matplotlib brings (DejaVu, upright and oblique, sans, serif, mono).
     """
+    generator, drawn = np.random.default_rng(seed), fonts(size)
+    labels = generator.integers(0, len(CHARACTERS), samples)
+    images = np.stack([_draw(CHARACTERS[label], drawn, size, generator) for label in labels])
+    return images[..., None].astype(np.float32), labels.astype(np.int64)
+
+
+def fonts(size: int) -> list[Any]:
+    """Every face in every height, for images of that size."""
     import matplotlib
     from PIL import ImageFont
 
-    generator = np.random.default_rng(seed)
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    fonts = [
-        ImageFont.truetype(str(file), height * size / SIZE)
+    # The other engine is there only where the machine has libfribidi, and sets pixels apart.
+    engine = ImageFont.Layout.BASIC
+    return [
+        ImageFont.truetype(str(file), height * size / SIZE, layout_engine=engine)
         for file in sorted(folder.glob("DejaVu*.ttf"))
         if "Display" not in file.name
         for height in _HEIGHTS
     ]
-    labels = generator.integers(0, len(CHARACTERS), samples)
-    images = np.stack([_draw(CHARACTERS[label], fonts, size, generator) for label in labels])
-    return images[..., None].astype(np.float32), labels.astype(np.int64)
 
 
-def _draw(character: str, fonts: list[Any], size: int, generator: np.random.Generator) -> Any:
+def _draw(character: str, faces: list[Any], size: int, generator: np.random.Generator) -> Any:
     from PIL import Image, ImageDraw
 
     canvas = Image.new("L", (size, size))
-    font = fonts[generator.integers(len(fonts))]
+    font = faces[generator.integers(len(faces))]
     shift = generator.integers(-3, 4, 2) * size / SIZE
     ImageDraw.Draw(canvas).text(
         (size / 2 + shift[0], size / 2 + shift[1]), character, fill=255, font=font, anchor="mm"

@@ -29,10 +29,12 @@ def precision_and_recall(truth: Any, found: Any, average: str) -> tuple[Metric, 
     precision, recall, _, _ = precision_recall_fscore_support(
         truth, found, labels=occurring, average=average, zero_division=0.0
     )
-    return (
-        Metric("precision", Number.measured(float(precision))),
-        Metric("recall", Number.measured(float(recall))),
-    )
+    numbers = [Number.measured(float(precision)), Number.measured(float(recall))]
+    if average == "binary" and not np.any(found):
+        numbers[0] = Number.unavailable("nothing was taken for class 1")
+    if average == "binary" and not np.any(truth):
+        numbers[1] = Number.unavailable("no test sample has anything of class 1")
+    return Metric("precision", numbers[0]), Metric("recall", numbers[1])
 
 
 def _guesses(outputs: Any, from_logits: bool) -> Any:
@@ -49,7 +51,7 @@ def _change(samples: Sequence[float], base: Sequence[float]) -> Number:
     return accuracy_change([bool(one) for one in samples], [bool(one) for one in base])
 
 
-def _trivial(_: Any, labels: Any) -> tuple[float, str]:
+def _trivial(_: Any, labels: Any, classes: int) -> tuple[float, str]:
     share = float(np.bincount(labels).max() / len(labels))
     return share, "always guessing the most frequent class"
 

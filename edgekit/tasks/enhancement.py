@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.comparison import Metric
-from edgekit.evaluate import mean_change, mean_number
+from edgekit.evaluate import mean_change, mean_number, mean_share
 from edgekit.tasks.quality import quality
 from edgekit.tasks.task import Task
 
@@ -64,7 +64,7 @@ def _shown(outputs: Any) -> Any:
     return np.clip(np.asarray(outputs), 0.0, 1.0)
 
 
-def _trivial(x: Any, wanted: Any) -> tuple[float, str]:
+def _trivial(x: Any, wanted: Any, _: int) -> tuple[float, str]:
     if x.shape == wanted.shape:
         scale = 255.0 if float(x.max()) > 1 + math.ulp(1.0) else 1.0
         return float(np.mean(_rate(x / scale, wanted, False))), "leaving the pictures as they are"
@@ -77,7 +77,7 @@ ENHANCEMENT = Task(
     metric="SSIM",
     rate=_rate,
     others=_others,
-    number=mean_number,
+    number=mean_share,
     change=mean_change,
     trivial=_trivial,
     check="scaling with --pixels, which picture of a pair is the better one",

@@ -41,10 +41,13 @@ def _piqe(pictures: Any) -> Number:
         return Number.unavailable(f"it needs pictures of at least {_BLOCK} x {_BLOCK} pixels")
     try:
         from pypiqe import piqe
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return Number.unavailable(f"{error.name} is not installed: pip install 'edgekit[quality]'")
+    except ImportError as error:
+        return Number.unavailable(f"pypiqe cannot be loaded: {error}")
     shown = np.round(255 * np.asarray(pictures)).astype(np.uint8)
-    scores = [float(piqe(picture.squeeze())[0]) for picture in shown]
+    # It takes pictures as OpenCV has them, blue first.
+    scores = [float(piqe(np.ascontiguousarray(one[..., ::-1]).squeeze())[0]) for one in shown]
     if not np.isfinite(scores).all():
         return Number.unavailable("it gives no number where a picture is all of one colour")
     return mean_number(scores)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.comparison import Metric
+from edgekit.errors import RunError
 from edgekit_device import Number
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Task:
     share from 0 to 1, more is better. `rate` gives it sample by sample, `others` the further
     metrics. `number` is the mean with its 95 % interval, `change` the mean less the base's on the
     same samples. `trivial` is the mean metric that an answer without any thought would get for
-    samples x and targets y, with what that answer is. `check` is what to look at if a model is no
-    better.
+    samples x and targets y of so many classes, with what that answer is. `check` is what to look at
+    if a model is no better.
     """
 
     kind: Kind
@@ -45,7 +46,7 @@ class Task:
     others: Callable[[Any, Any, bool], tuple[Metric, ...]]
     number: Callable[[Sequence[float]], Number]
     change: Callable[[Sequence[float], Sequence[float]], Number]
-    trivial: Callable[[Any, Any], tuple[float, str]]
+    trivial: Callable[[Any, Any, int], tuple[float, str]]
     check: str
 
     def mean(self, outputs: Any, targets: Any, from_logits: bool) -> float:
@@ -54,7 +55,18 @@ class Task:
 
 
 def score_outputs(task: Task, outputs: Any, targets: Any, from_logits: bool) -> Scored:
-    """Scores of real-valued outputs [samples, …] that were computed somewhere."""
+    """Scores of real-valued outputs [samples, …] that were computed somewhere.
+
+    Raises:
+        RunError: an output is NaN or infinite.
+    """
+    for index, output in enumerate(outputs):
+        if not np.isfinite(output).all():
+            raise RunError(
+                f"The model's output for test sample {index} holds NaN or infinite values, so "
+                f"there is no {task.metric}; check the sample's scale, or export in a scheme with "
+                "a wider range."
+            )
     samples = tuple(task.rate(outputs, targets, from_logits))
     return Scored(samples, task.others(outputs, targets, from_logits))
 
@@ -64,6 +76,7 @@ def score_file(task: Task, file: Path, x: Any, targets: Any, from_logits: bool) 
 
     Raises:
         ExportError: the runtime refuses the file.
+        RunError: an output is NaN or infinite.
     """
     import edgekit_converters as ec
 

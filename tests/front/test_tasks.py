@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
-from edgekit.data import load_data
+from edgekit.data import glyphs, load_data, lowlight
 from edgekit.data.generated import generated
-from edgekit.errors import DataError
-from edgekit.evaluate import mean_change, mean_number
+from edgekit.errors import DataError, RunError
+from edgekit.evaluate import mean_change, mean_number, mean_share
 from edgekit.tasks import CLASSIFICATION, ENHANCEMENT, SEGMENTATION, Task, score_outputs
 from edgekit.tasks.enhancement import psnr, ssim
+from edgekit.tasks.quality import quality
 from edgekit.tasks.segmentation import iou
 
 RANDOM = np.random.default_rng(0)
@@ -30,17 +32,55 @@ def test_precision_and_recall_are_means_over_the_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "mask", "wanted"),
+    ("found", "mask", "classes", "wanted"),
     [
-        ([[1, 1, 0, 0]], [[0, 1, 1, 0]], 1 / 3),
-        ([[0, 0]], [[0, 0]], 1.0),
-        ([[0, 1]], [[0, 0]], 0.0),
-        ([[0, 1, 2, 2]], [[0, 1, 1, 2]], (1 + 1 / 2 + 1 / 2) / 3),
+        ([[1, 1, 0, 0]], [[0, 1, 1, 0]], 2, 1 / 3),
+        ([[0, 0]], [[0, 0]], 2, 1.0),
+        ([[0, 1]], [[0, 0]], 2, 0.0),
+        ([[0, 1, 2, 2]], [[0, 1, 1, 2]], 3, (1 + 1 / 2 + 1 / 2) / 3),
+        ([[0, 0, 1, 0]], [[0, 0, 1, 1]], 3, (2 / 3 + 1 / 2) / 2),
+        ([[0, 0, 2, 0]], [[0, 0, 2, 2]], 3, (2 / 3 + 1 / 2) / 2),
     ],
-    ids=["half", "both empty", "nothing there", "three classes"],
+    ids=["half", "both empty", "nothing there", "three classes", "first of three", "last of three"],
 )
-def test_iou_is_the_overlap_over_the_union(found: object, mask: object, wanted: float) -> None:
-    assert iou(np.array(found), np.array(mask)) == pytest.approx(wanted)
+def test_iou_is_the_overlap_over_the_union(
+    found: object, mask: object, classes: int, wanted: float
+) -> None:
+    assert iou(np.array(found), np.array(mask), classes) == pytest.approx(wanted)
+
+
+def test_an_image_of_one_class_is_rated_as_the_others_of_its_task() -> None:
+    masks = np.array([[[0, 0, 1, 1]], [[0, 0, 2, 2]]])
+    found = np.array([[[0, 0, 1, 0]], [[0, 0, 2, 0]]])
+    first, second = score_outputs(SEGMENTATION, np.eye(3)[found], masks, False).samples
+    assert first == second
+
+
+def test_nothing_to_find_has_no_precision_and_no_recall() -> None:
+    nothing = np.zeros((3, 4, 4, 1))
+    scored = score_outputs(SEGMENTATION, nothing, np.zeros((3, 4, 4), np.int64), False)
+    assert scored.samples == (1.0, 1.0, 1.0)
+    told = {metric.name: metric.value for metric in scored.metrics}
+    assert str(told["precision"].reason) == "nothing was taken for class 1"
+    assert str(told["recall"].reason) == "no test sample has anything of class 1"
+    assert told["pixel accuracy"].value == 1.0
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.9, "background"), (0.1, "foreground")])
+def test_the_better_of_both_answers_without_a_thought_is_told(share: float, said: str) -> None:
+    masks = np.ones((10, 4, 4), np.int64)
+    masks[: int(10 * share)] = 0
+    score, answer = SEGMENTATION.trivial(masks, masks, 2)
+    assert (score, answer) == (pytest.approx(0.9), f"calling every pixel {said}")
+
+
+@pytest.mark.parametrize("task", [CLASSIFICATION, SEGMENTATION, ENHANCEMENT])
+def test_an_output_of_nan_has_no_score(task: Task) -> None:
+    outputs = RANDOM.random((3, 16, 16, 3) if task is not CLASSIFICATION else (3, 4))
+    targets = {"classification": np.zeros(3, int), "segmentation": np.zeros((3, 16, 16), int)}
+    outputs[1].flat[0] = np.nan
+    with pytest.raises(RunError, match="output for test sample 1 holds NaN"):
+        score_outputs(task, outputs, targets.get(task.kind, outputs), False)
 
 
 def test_masks_are_scored_at_one_half_or_at_a_logit_of_0() -> None:
@@ -64,6 +104,19 @@ def test_noise_costs_psnr_what_its_definition_says_and_similarity_too() -> None:
 def test_what_a_screen_cannot_show_costs_nothing() -> None:
     white = np.ones((1, 16, 16, 3))
     assert score_outputs(ENHANCEMENT, 1.7 * white, white, False).samples == pytest.approx((1.0,))
+
+
+def test_piqe_sees_the_colours_as_they_are() -> None:
+    pictures = np.zeros((1, 64, 64, 3))
+    pictures[..., 0] = np.round(255 * RANDOM.random((64, 64))) / 255
+    told = {metric.name: metric.value for metric in quality(pictures)}["PIQE"]
+    try:
+        from pypiqe import piqe
+    except ImportError:
+        assert "pypiqe" in str(told.reason)
+        return
+    as_opencv_has_it = np.round(255 * pictures[0, ..., ::-1]).astype(np.uint8)
+    assert told.value == pytest.approx(float(piqe(as_opencv_has_it)[0]))
 
 
 def test_metrics_that_cannot_be_had_say_why() -> None:
@@ -91,6 +144,14 @@ def test_a_change_is_judged_on_the_same_images() -> None:
     assert mean_number([0.4]).low is None
 
 
+def test_the_interval_of_a_share_ends_at_1() -> None:
+    beyond, within = mean_number([0.9, 1.0]), mean_share([0.9, 1.0])
+    assert beyond.high is not None
+    assert beyond.high > 1.0 == within.high
+    assert (within.value, within.low) == (beyond.value, beyond.low)
+    assert mean_share([0.4]).low is None
+
+
 @pytest.mark.parametrize(
     ("name", "task", "chance"),
     [
@@ -109,6 +170,16 @@ def test_generated_tasks_come_from_their_seed(name: str, task: Task, chance: flo
     # Splits share no sample, and an answer without a thought is a poor one.
     assert not (ours.train.x[:10, None] == ours.test.x[None, :10]).all(axis=(2, 3, 4)).any()
     assert ours.trivial[0] < chance
+
+
+def test_no_photograph_is_in_two_splits() -> None:
+    names = [name for split in lowlight.PHOTOGRAPHS.values() for name in split]
+    assert len(names) == len(set(names)) == 7
+    assert set(lowlight.PHOTOGRAPHS) == {"train", "val", "test"}
+
+
+def test_fonts_look_the_same_on_machines_with_and_without_libfribidi() -> None:
+    assert {font.layout_engine for font in glyphs.fonts(24)} == {ImageFont.Layout.BASIC}
 
 
 def test_generated_images_have_the_models_size_channels_and_scale() -> None:
