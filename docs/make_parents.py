@@ -29,11 +29,11 @@ INTRODUCTION = """\
 `parent:NAME` stands for one of these models wherever EdgeKit takes a model (`edgekit inspect
 parent:unet`), and `edgekit_converters.NAME(…)` builds it in Python with other sizes and classes.
 Their weights are untrained. The small ones train in minutes on two cores. Parameters include those
-of batch normalisation; MACs count one per multiply-accumulate, bias left out; the last three
-columns are the parameters after LCRM in its three styles (docs/lcrm.md). Written by
+of batch normalisation; MACs count one per multiply-accumulate, bias left out; behind them are the
+parameters after LCRM in its three styles (docs/lcrm.md) and those of the paper's LCRM. Written by
 `docs/make_parents.py`.
 
-| parent | input | parameters | paper | MACs | LCRM: `equations` | `table4` | `notebook` \\
+| parent | input | parameters | paper | MACs | LCRM: `equations` | `table4` | `notebook` \
 | paper's LCRM |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
 """

@@ -96,7 +96,7 @@ def compare(
 
     with alone(run, command) as entry:
         parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
-        ec.check_input_shapes(parent.model)
+        ec.check_convertible(parent.model)
         if not replace_other:
             _refuse_other(run, parent)
         if not isinstance(data, Dataset):

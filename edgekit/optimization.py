@@ -97,7 +97,7 @@ def optimize(
     parent = model if isinstance(model, Parent) else load_parent(model, seed=training.seed)
     if data is not None and not isinstance(data, Dataset):
         data = load_data_for(parent, data, seed=training.seed)
-    ec.check_input_shapes(parent.model)
+    ec.check_convertible(parent.model)
     given: Sequence[Any] | None = [calibration_samples(data, training.seed)] if data else None
     if calibration is not None:
         names = [tensor.name for tensor in parent.model.inputs]

@@ -169,7 +169,9 @@ def table9(folder: Path) -> Part:
             "4.33 MB for 0.19 M parameters are 23 bytes each, 1.26 MB for 0.028 M 45.",
         ),
         needs=(
-            "with LOL: `edgekit compare decom_net.keras --data LOL/ --recipes base lcrm`; LPIPS, "
+            "with LOL, from `edgekit_converters.decom_net(illumination=False)` in a "
+            "`file.py:function`: `edgekit train file.py:function --data LOL/ -o decom_net.keras`, "
+            "then `edgekit compare decom_net.keras --data LOL/ --recipes base lcrm`; LPIPS, "
             "NIQE and BRISQUE need weights that cannot be had offline (docs/tasks.md)",
         ),
     )
@@ -233,7 +235,10 @@ def table11(folder: Path) -> Part:
             "78.4 and 30.4 MB are 9.9 and 8.3 bytes a parameter; one format would give one ratio.",
         ),
         needs=(
-            "with EMNIST: `edgekit compare vgg9.keras --data EMNIST/ --recipes base lcrm`",
+            "with one set of EMNIST in a folder, from `edgekit_converters.vgg9_small(classes=62, "
+            "size=28)` in a `file.py:function` (at vgg9's 224x224 byclass takes 140 GB): "
+            "`edgekit train file.py:function --data EMNIST/ -o vgg9.keras`, then `edgekit compare "
+            "vgg9.keras --data EMNIST/ --recipes base lcrm`",
         ),
     )  # fmt: skip
 

@@ -33,7 +33,8 @@ BOARD = "qemu:pi4"
 _NOT_RUN = "no figures for P, C, PC, PQ, CQ and PCQ, whose files run the kernels of base or of Q"
 ON_A_PI = (
     "on a Pi, with CIFAR-10: `edgekit compare alexnet.keras --data cifar10 --recipes all --board "
-    "NAME --duration 600` (`edgekit boards add` makes the name; `docs/tasks.md` trains the parent)"
+    "NAME --duration 600` (`edgekit boards add` makes the name; `edgekit train parent:alexnet "
+    "--data cifar10 -o alexnet.keras` trains the parent, and needs 60 GB of memory at 224x224)"
 )
 
 

@@ -30,7 +30,7 @@ from edgekit_converters.quiet import quiet
 from edgekit_converters.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
-    from edgekit_converters.conversion import check_input_shapes, convert
+    from edgekit_converters.conversion import check_convertible, convert
     from edgekit_converters.export import Exported, export_tflite, note_task
     from edgekit_converters.file_proof import prove_file
     from edgekit_converters.forward import architecture
@@ -116,7 +116,7 @@ _LAZY = {
     "architecture": "forward",
     "check_goal": "lcrm.automatic",
     "check_graph": "graph",
-    "check_input_shapes": "conversion",
+    "check_convertible": "conversion",
     "classification_objective": "objective",
     "correct": "tflite",
     "guess": "tflite",
@@ -181,9 +181,9 @@ __all__ = [
     "alexnet_small",
     "apply_lcrm",
     "architecture",
+    "check_convertible",
     "check_goal",
     "check_graph",
-    "check_input_shapes",
     "choose",
     "classification_objective",
     "convert",

@@ -136,12 +136,20 @@ def _set_ends(converter: Any, quantize: Quantize, kind: Any) -> None:
         converter.inference_output_type = kind
 
 
-def check_input_shapes(model: Any) -> None:
-    """Refuses a model whose inputs have open sizes, before time is spent on it.
+def check_convertible(model: Any) -> None:
+    """Refuses what no file could be made of, before time is spent on it.
 
     Raises:
-        ExportError: naming the input.
+        ExportError: Keras computes with another backend than TensorFlow, or an input has an open
+            size.
     """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ExportError(
+            f"Keras computes with {backend} (KERAS_BACKEND), and TFLite files are made from "
+            "TensorFlow's operations; set KERAS_BACKEND=tensorflow or unset it. A model trained "
+            "with another backend can be loaded there."
+        )
     for tensor in model.inputs:
         sample_shape(tensor)
 

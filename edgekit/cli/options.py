@@ -8,7 +8,10 @@ import argparse
 def model_options(command: argparse.ArgumentParser) -> None:
     """Which model, and what it needs to be loaded."""
     command.add_argument(
-        "model", metavar="MODEL", help=".keras or .h5 file (Keras 3 or 2), or file.py:function"
+        "model",
+        metavar="MODEL",
+        help=".keras or .h5 file (Keras 3 or 2), file.py:function, or parent:NAME such as "
+        "parent:vgg9",
     )
     command.add_argument(
         "--custom-objects", metavar="FILE.py", help="layers and functions that the model needs"
@@ -37,7 +40,9 @@ def data_options(command: argparse.ArgumentParser, *, required: bool) -> None:
 def training_options(command: argparse.ArgumentParser) -> None:
     """How rewritten models are trained."""
     group = command.add_argument_group("training of rewritten models")
-    group.add_argument("--epochs", type=int, default=20, help="at most (default: %(default)s)")
+    group.add_argument(
+        "--epochs", type=int, default=20, help="at most (default: %(default)s); distill has its own"
+    )
     group.add_argument("--learning-rate", type=float, default=1e-3, help="default: %(default)s")
     tuning = "for pruning, clustering and quantisation-aware training (default: %(default)s)"
     group.add_argument("--tuning-epochs", type=int, default=10, help=f"the same {tuning}")

@@ -166,7 +166,8 @@ def _scan(command: argparse.ArgumentParser) -> None:
         "--budget",
         metavar="GOAL",
         help="pick a point: drop<=1 (points), macs<=4M, macs<=0.4x, parameters<=0.3x, "
-        "'latency_ms<=5 on BOARD', 'energy_mj<=0.2 on NPU', 'drop<=1 on BOARD'",
+        "'latency_ms<=5 on BOARD', 'energy_mj<=0.2 on NPU', 'drop<=1 on PLACE' "
+        "(a BOARD or NPU; a file's: on FILE.toml, on npu:FILE.toml); each also ' in float32'",
     )
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     out_options(command)
@@ -314,7 +315,8 @@ def _search(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="convolutions to replace, such as 'conv*,!conv2' (default: all but first and last)",
+        help="which of the convolutions between the first and the last to replace, such as "
+        "'conv*,!conv2' (default: all)",
     )
     command.add_argument(
         "--weights",

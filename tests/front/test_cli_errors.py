@@ -105,6 +105,18 @@ def test_a_process_ends_with_the_paragraph_and_debug_adds_the_traceback(
     assert "ReportError" in debug.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("command", ["optimize", "compare"])
+def test_files_are_not_made_under_another_backend(command: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit", command, "parent:digits_cnn", "--data", "digits"],
+        cwd=tmp_path, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Keras computes with jax (KERAS_BACKEND)" in done.stderr
+    assert "set KERAS_BACKEND=tensorflow or unset it" in done.stderr
+
+
 def test_a_full_disk_is_a_paragraph_too(edgekit: Run, compared: Any) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
