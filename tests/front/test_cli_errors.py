@@ -105,10 +105,10 @@ def test_a_process_ends_with_the_paragraph_and_debug_adds_the_traceback(
     assert "ReportError" in debug.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["optimize", "compare"])
+@pytest.mark.parametrize("command", ["optimize --recipe lcrm", "compare --recipes lcrm"])
 def test_files_are_not_made_under_another_backend(command: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edgekit", command, "parent:digits_cnn", "--data", "digits"],
+        [*EDGEKIT, *command.split(), "--data", "digits", "--", "parent:digits_cnn"],
         cwd=tmp_path, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
