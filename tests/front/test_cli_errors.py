@@ -105,6 +105,7 @@ def test_a_process_ends_with_the_paragraph_and_debug_adds_the_traceback(
     assert "ReportError" in debug.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["optimize --recipe lcrm", "compare --recipes lcrm"])
 def test_files_are_not_made_under_another_backend(command: str, tmp_path: Path) -> None:
     done = subprocess.run(
