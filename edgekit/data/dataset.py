@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
+_TEST_SHARE = 0.25
+_VALIDATION_SHARE = 0.15
+
 
 @dataclass(frozen=True)
 class Split:
@@ -87,35 +90,40 @@ class Dataset:
 def checked_dataset(
     name: str, splits: dict[str, tuple[Any, Any]], input_shape: Shape | None, seed: int
 ) -> Dataset:
-    """A data set from raw (x, y) pairs under "train", "test" and, where there is one, "val".
+    """A data set from raw (x, y) pairs under "train" and, where there are such, "val" and "test".
 
-    The task is told from the targets. A missing validation split is taken from the training samples
-    (15 %, seeded, of labels stratified).
+    The task is told from the targets. A missing test split is taken from the training samples
+    (25 %, seeded, of labels stratified), then a missing validation split (15 % of the others).
 
     Raises:
         DataError: shapes, labels or values that cannot be trained on, or an empty split.
     """
     task = task_of(_array(f"{name}: the train split", "y", splits["train"][1]))
     ready = {part: _checked(name, part, *pair, input_shape, task) for part, pair in splits.items()}
-    train, test = ready["train"], ready["test"]
-    if "val" in ready:
-        validation = ready["val"]
-    else:
-        train, validation = held_out(name, train, 0.15, seed)
-    if task is ENHANCEMENT:
-        return Dataset(name, train, validation, test, 0, task=task)
+    train, test, validation = ready["train"], ready.get("test"), ready.get("val")
+    drawn_here = test is None
+    if test is None:
+        train, test = held_out(name, train, _TEST_SHARE, seed)
+    if validation is None:
+        train, validation = held_out(name, train, _VALIDATION_SHARE, seed)
+    classes = 0 if task is ENHANCEMENT else _classes(name, train, {"val": validation, "test": test})
+    return Dataset(name, train, validation, test, classes, drawn_here, task)
+
+
+def _classes(name: str, train: Split, others: dict[str, Split]) -> int:
+    """How many classes the training samples have; the other splits may have no further ones."""
     classes = int(train.y.max()) + 1
     if train.y.min() == train.y.max():
-        needs = "a classifier needs" if task is CLASSIFICATION else "masks need"
+        needs = "a classifier needs" if train.y.ndim == 1 else "masks need"
         raise DataError(f"{name}: all training labels are {classes - 1}; {needs} two classes.")
-    for part, split in (("val", validation), ("test", test)):
+    for part, split in others.items():
         highest = int(split.y.max())
         if highest >= classes:
             raise DataError(
                 f"{name}: the {part} split has label {highest}, but the training labels end at "
                 f"{classes - 1}; the model would never learn it. Check the split."
             )
-    return Dataset(name, train, validation, test, classes, task=task)
+    return classes
 
 
 def held_out(name: str, split: Split, share: float, seed: int) -> tuple[Split, Split]:

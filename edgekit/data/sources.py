@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit.data.dataset import Dataset, Shape, checked_dataset, held_out
+from edgekit.data.dataset import Dataset, Shape, checked_dataset
 from edgekit.data.generated import GENERATED, generated
 from edgekit.data.images import Pixels
 from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
 
 Source = str | Path | Dataset | dict[str, Any] | tuple[Any, Any]
-
-_TEST_SHARE = 0.25
 
 
 def load_data(
@@ -68,9 +65,7 @@ def load_data(
             f"--data {text!r} is not a data set: give digits, {', '.join((*GENERATED, *KERAS))}, "
             "an .npz file, a folder of images, or file.py:function."
         )
-    splits = _with_test(name, arrays, input_shape, seed)
-    data = checked_dataset(name, splits, input_shape, seed)
-    return replace(data, test_drawn_here="x_test" not in arrays)
+    return checked_dataset(name, _splits(name, arrays), input_shape, seed)
 
 
 def load_calibration(path: Path, inputs: list[str]) -> list[Any]:
@@ -140,24 +135,23 @@ def _named(result: Any, source: str) -> dict[str, Any]:
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
-def _with_test(
-    name: str, arrays: dict[str, Any], input_shape: Shape | None, seed: int
-) -> dict[str, tuple[Any, Any]]:
-    splits = {
-        part: (arrays[f"x_{part}"], arrays[f"y_{part}"])
-        for part in ("train", "val", "test")
-        if f"x_{part}" in arrays and f"y_{part}" in arrays
-    }
+def _splits(name: str, arrays: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    splits = {}
+    for part in ("train", "val", "test"):
+        given = [key for key in (f"x_{part}", f"y_{part}") if key in arrays]
+        if len(given) == 1:
+            lacking = ({f"x_{part}", f"y_{part}"} - set(given)).pop()
+            raise DataError(
+                f"{name} has {given[0]} without {lacking}; every split needs both. Add {lacking}, "
+                f"or leave {given[0]} out."
+            )
+        if given:
+            splits[part] = (arrays[f"x_{part}"], arrays[f"y_{part}"])
     if "train" not in splits and "x" in arrays and "y" in arrays:
         splits["train"] = (arrays["x"], arrays["y"])
-    if "train" in splits and "test" in splits:
-        return splits
     if "train" not in splits:
         raise DataError(
             f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; needed are x_train, y_train, "
             "x_test and y_test (x_val, y_val if you have them), or x and y."
         )
-    x, y = splits["train"]
-    whole = checked_dataset(name, {"train": (x, y), "val": (x, y), "test": (x, y)}, input_shape, 0)
-    train, test = held_out(name, whole.train, _TEST_SHARE, seed)
-    return {**splits, "train": (train.x, train.y), "test": (test.x, test.y)}
+    return splits

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.data import Dataset, Split, load_data
-from edgekit.data.dataset import checked_dataset
 
 N = 40
 X = np.arange(N * 16, dtype=np.float64).reshape(N, 4, 4, 1) / 1000
@@ -138,16 +137,12 @@ def test_splits_are_disjoint_complete_stratified_and_repeatable(
 ) -> None:
     y = np.repeat(np.arange(len(counts)), counts)
     x = np.arange(len(y) * 16, dtype=np.float64).reshape(-1, 4, 4, 1) / 1000
-    whole = {"train": (x, y)}
 
     def split() -> Dataset:
-        from edgekit.data.sources import _with_test
-
-        pairs = _with_test("data", {"x": x, "y": y}, SHAPE, seed)
-        return checked_dataset("data", pairs, SHAPE, seed)
+        return load_data({"x": x, "y": y}, SHAPE, seed=seed)
 
     data = split()
-    assert sorted(all_ids(data)) == list(range(len(whole["train"][1])))
+    assert sorted(all_ids(data)) == list(range(len(y)))
     assert all_ids(data) == all_ids(split())
     for label, count in enumerate(counts):
         held = int((data.test.y == label).sum())

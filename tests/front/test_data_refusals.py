@@ -29,6 +29,10 @@ def splits(**changes: Any) -> dict[str, Any]:
     return {**own, **changes}
 
 
+def without(name: str) -> dict[str, Any]:
+    return {key: array for key, array in splits().items() if key != name}
+
+
 ARRAYS = {
     "nan": ({"x": with_at(X, 5, np.nan), "y": Y}, "NaN or infinite values, first in sample 5"),
     "infinite": ({"x": with_at(X, 6, np.inf), "y": Y}, "first in sample 6"),
@@ -54,6 +58,13 @@ ARRAYS = {
     "one-class-not-0": ({"x": X, "y": Y * 0 + 3}, "all training labels are 3"),
     "rare-class": ({"x": X, "y": with_at(Y * 0, 39, 5)}, "class 5 has 1 training sample(s)"),
     "no-labels": ({"x": X}, "data.npz holds x; needed are x_train"),
+    "no-test-labels": (without("y_test"), "data.npz has x_test without y_test; every split needs"),
+    "no-val-labels": (without("y_val"), "has x_val without y_val"),
+    "no-test-samples": (
+        without("x_test"),
+        "y_test without x_test; every split needs both. Add x_t",
+    ),
+    "no-train-samples": (without("x_train"), "has y_train without x_train"),
     "nothing": ({}, "data.npz holds nothing; needed are"),
     "objects": ({"x": X, "y": np.array([None] * 40)}, "Object arrays cannot be loaded"),
 }
