@@ -53,12 +53,11 @@ def fitted(where: str, images: Any, input_shape: Shape | None, pixels: Pixels) -
     scale = np.float32(1 if pixels == "byte" else 255)
     if shape == images.shape[1:]:
         return images.astype(np.float32) / scale
-    height, width, channels = shape
+    mode = "L" if shape[2] == 1 else "RGB"
     done = np.empty((len(images), *shape), np.float32)
     for place, array in enumerate(images):
-        image = Image.fromarray(array.squeeze()).convert("L" if channels == 1 else "RGB")
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        done[place] = np.asarray(resized, np.float32).reshape(shape) / scale
+        image = Image.fromarray(array.squeeze()).convert(mode)
+        done[place] = resized(image, shape[:2]).reshape(shape) / scale
     return done
 
 
@@ -71,7 +70,10 @@ def read_images(
         DataError: one cannot be read, or they do not fit into memory.
     """
     _check_memory(where, (len(files), *shape))
-    return np.stack([read_image(file, shape, pixels) for file in files])
+    done = np.empty((len(files), *shape), np.float32)
+    for place, file in enumerate(files):
+        done[place] = read_image(file, shape, pixels)
+    return done
 
 
 def read_image(file: Path, shape: tuple[int, int, int], pixels: Pixels = "unit") -> Any:
@@ -80,9 +82,19 @@ def read_image(file: Path, shape: tuple[int, int, int], pixels: Pixels = "unit")
     Raises:
         DataError: it cannot be read as 8 bits per channel.
     """
+    image = open_image(file, "L" if shape[2] == 1 else "RGB")
+    array = resized(image, shape[:2]).reshape(shape)
+    return array if pixels == "byte" else array / np.float32(255)
+
+
+def open_image(file: Path, mode: str) -> Any:
+    """One image file as PIL's image of that mode, in its own size.
+
+    Raises:
+        DataError: it cannot be read as 8 bits per channel.
+    """
     from PIL import Image
 
-    height, width, channels = shape
     try:
         with warnings.catch_warnings(), Image.open(file) as image:
             # Of transparency, which is dropped, and of metadata, which are not read.
@@ -92,15 +104,30 @@ def read_image(file: Path, shape: tuple[int, int, int], pixels: Pixels = "unit")
                     f"{file} has pixels of the mode {image.mode}; save it with 8 bits per channel, "
                     "or give the arrays in an .npz file."
                 )
-            converted = image.convert("L" if channels == 1 else "RGB")
-            resized = converted.resize((width, height), Image.Resampling.BILINEAR)
+            image.load()
+            return image.convert(mode)
     # PIL's readers meet damage with errors of many kinds.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file} is not a readable image ({error}); replace or remove it."
         ) from error
-    array = np.asarray(resized, dtype=np.float32).reshape(shape)
-    return array if pixels == "byte" else array / np.float32(255)
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """Width and height of an image file that can be read."""
+    from PIL import Image
+
+    with warnings.catch_warnings(), Image.open(file) as image:
+        warnings.simplefilter("ignore", UserWarning)
+        return image.size
+
+
+def resized(image: Any, size: tuple[int, int]) -> Any:
+    """PIL's image as float32 from 0 to 255 in that height and width."""
+    from PIL import Image
+
+    height, width = size
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
 def _check_memory(where: str, shape: tuple[int, ...]) -> None:

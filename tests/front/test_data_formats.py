@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,10 @@ def test_emnist_is_turned_upright_and_its_letters_begin_at_0(tmp_path: Path) -> 
     ids=["cut", "floats", "no header", "empty"],
 )
 def test_a_damaged_idx_file_is_named_with_what_stands_there(
-    spoil: object, why: str, tmp_path: Path
+    spoil: Callable[[bytes], bytes], why: str, tmp_path: Path
 ) -> None:
     file = digits(tmp_path) / "train-images-idx3-ubyte"
-    file.write_bytes(spoil(file.read_bytes()))  # type: ignore[operator]
+    file.write_bytes(spoil(file.read_bytes()))
     with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {why}"):
         load_data(str(tmp_path), (28, 28, 1))
 
@@ -189,6 +190,66 @@ def test_an_image_without_masks_is_named(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(DataError, match=r"id4/masks holds no mask"):
         load_data(str(tmp_path), (16, 16, 3))
+
+
+def ones(file: Path) -> None:
+    Image.fromarray(np.eye(32, dtype=np.uint8)).save(file)
+
+
+def smaller(file: Path) -> None:
+    Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(file)
+
+
+def in_alpha(file: Path) -> None:
+    mask = np.full((32, 32, 4), 255, np.uint8)
+    mask[..., 3] *= np.eye(32, dtype=np.uint8)
+    Image.fromarray(mask).save(file)
+
+
+def text(file: Path) -> None:
+    file.write_text("no image")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (ones, "has 1 as its largest value; masks are 0 and 255"),
+        (smaller, r"has 20 x 20 pixels, but .*id4/images/id4\.png has 32 x 32"),
+        (in_alpha, "is transparent in places; masks are 0 and 255 in grey"),
+        (text, "is not a readable image"),
+    ],
+)
+def test_a_mask_that_would_be_read_wrongly_is_named(
+    spoil: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    spoil(bowl(tmp_path) / "stage1_train" / "id4" / "masks" / "0.png")
+    with pytest.raises(DataError, match=rf"id4/masks/0\.png {why}"):
+        load_data(str(tmp_path), (16, 16, 3))
+
+
+def opaque(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.dstack([mask] * 3 + [np.full_like(mask, 255)]))
+
+
+def palette(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask // 255).convert("P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    return image
+
+
+def bilevel(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask).convert("1")
+
+
+@pytest.mark.parametrize("kind", [opaque, palette, bilevel])
+def test_masks_may_be_of_any_kind_of_image(
+    kind: Callable[[np.ndarray], Image.Image], tmp_path: Path
+) -> None:
+    for file in bowl(tmp_path).glob("stage1_train/*/masks/*.png"):
+        kind(np.asarray(Image.open(file))).save(file)
+    data = load_data(str(tmp_path), (16, 16, 3))
+    wanted = np.kron(np.eye(2, dtype=int), np.ones((8, 8), int))
+    assert all(np.array_equal(mask, wanted) for mask in data.test.y)
 
 
 def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
