@@ -62,8 +62,79 @@ def test_a_cut_cifar_file_is_named_with_what_it_lacks(tmp_path: Path) -> None:
         load_data(str(tmp_path / "c"), (32, 32, 3))
 
 
-def test_pickled_cifar_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data_batch_1").write_bytes(b"\x80\x02}")
+def without(*names: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return spoil
+
+
+def sixth(folder: Path) -> None:
+    (folder / "data_batch_6.bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+
+
+def of_both(folder: Path) -> None:
+    (folder / "train.bin").write_bytes(bytes(3074))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (
+            without("data_batch_2.bin", "data_batch_4.bin"),
+            r"10 without data_batch_2\.bin, data_batch_4\.bin; its files are data_batch_1\.bin",
+        ),
+        (without("test_batch.bin"), r"CIFAR-10 without test_batch\.bin"),
+        (sixth, r"CIFAR-10 with data_batch_6\.bin; its files are"),
+        (of_both, r"CIFAR-10 \(data_batch_1\.bin\) and of CIFAR-100 \(train\.bin\)"),
+    ],
+)
+def test_a_folder_with_other_files_than_cifars_is_refused(
+    spoil: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    cifar10(tmp_path / "c")
+    spoil(tmp_path / "c")
+    with pytest.raises(DataError, match=why):
+        load_data(str(tmp_path / "c"), (32, 32, 3))
+
+
+def test_a_copy_of_a_cifar_file_is_not_read_twice(tmp_path: Path) -> None:
+    cifar10(tmp_path / "c")
+    copy = tmp_path / "c" / "data_batch_1 (1).bin"
+    copy.write_bytes((tmp_path / "c" / "data_batch_1.bin").read_bytes())
+    data = load_data(str(tmp_path / "c"), (32, 32, 3))
+    assert len(data.train) + len(data.validation) == 50
+
+
+@pytest.mark.parametrize("there", ["train.bin", "test.bin"])
+def test_half_of_cifar_100_is_named(there: str, tmp_path: Path) -> None:
+    (tmp_path / there).write_bytes(bytes(3074))
+    lacking = {"train.bin": "test", "test.bin": "train"}[there]
+    with pytest.raises(DataError, match=rf"CIFAR-100 without {lacking}\.bin"):
+        load_data(str(tmp_path), (32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ((20, 5), "coarse label 20 at byte 3074; .*end at 19"),
+        ((5, 100), "has label 100 at byte 3075"),
+    ],
+)
+def test_labels_that_cifar_100_lacks_are_named(
+    record: tuple[int, int], why: str, tmp_path: Path
+) -> None:
+    for name in ("train.bin", "test.bin"):
+        (tmp_path / name).write_bytes(bytes(3074) + bytes(record) + bytes(3072))
+    with pytest.raises(DataError, match=why):
+        load_data(str(tmp_path), (32, 32, 3))
+
+
+@pytest.mark.parametrize("names", [("data_batch_1",), ("train", "test", "meta")])
+def test_pickled_cifar_is_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"\x80\x02}")
     with pytest.raises(DataError, match="pickle, which runs code"):
         load_data(str(tmp_path), (32, 32, 3))
 
