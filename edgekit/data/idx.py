@@ -27,22 +27,18 @@ def is_idx(path: Path) -> bool:
 def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]:
     """The training and the test images with their labels.
 
-    EMNIST (Cohen et al. 2017), told by its files' names, has its images transposed and the labels
-    of its letters from 1 on; both are put right.
+    EMNIST (Cohen et al. 2017), told by its files' names or the folder's, has its images transposed
+    and the labels of its letters from 1 on; both are put right.
 
     Raises:
-        DataError: files are missing, damaged, of another format or of several sets.
+        DataError: files are missing, damaged, of another format or of several sets, or two are of
+            one split.
     """
-    found = {file: match for file in path.iterdir() if (match := _IMAGES.fullmatch(file.name))}
-    sets = sorted({match["set"] for match in found.values()})
-    if len(sets) > 1:
-        raise DataError(
-            f"{path} holds several data sets ({', '.join(sets)}); put the files of one into a "
-            "folder of its own."
-        )
+    files, emnist = _files_of(path)
+    if "train" not in files:
+        raise DataError(f"{path} holds test images alone; add the train-images-idx3-ubyte file.")
     arrays: dict[str, Any] = {}
-    for file, match in sorted(found.items()):
-        part = "train" if match["part"] == "train" else "test"
+    for part, file in files.items():
         images = read_idx(file, 3)
         labels = read_idx(_labels_of(file), 1).astype(np.int64)
         if len(images) != len(labels):
@@ -50,15 +46,38 @@ def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]
                 f"{file} has {len(images)} images but {_labels_of(file).name} {len(labels)} "
                 "labels; they do not belong together."
             )
-        if "emnist" in sets[0]:
+        if emnist:
             images = images.transpose(0, 2, 1)
-            labels = labels - ("letters" in sets[0])
         images = np.ascontiguousarray(images)[..., None]
         arrays[f"x_{part}"] = fitted(str(path), images, input_shape, pixels)
         arrays[f"y_{part}"] = labels
-    if "x_train" not in arrays:
-        raise DataError(f"{path} holds test images alone; add the train-images-idx3-ubyte file.")
+    if emnist and min(arrays[f"y_{part}"].min() for part in files) == 1:
+        for part in files:
+            arrays[f"y_{part}"] -= 1
     return arrays
+
+
+def _files_of(path: Path) -> tuple[dict[str, Path], bool]:
+    """The file of images of each split, and whether they are of EMNIST."""
+    found = {file: match for file in path.iterdir() if (match := _IMAGES.fullmatch(file.name))}
+    sets = sorted({match["set"] for match in found.values()})
+    if len({name.lower() for name in sets}) > 1:
+        raise DataError(
+            f"{path} holds several data sets ({', '.join(sets)}); put the files of one into a "
+            "folder of its own."
+        )
+    files: dict[str, Path] = {}
+    for file, match in sorted(found.items()):
+        if file.suffix == ".gz" and file.with_suffix("") in found:
+            continue  # what was unpacked is read, and it alone
+        part = "train" if match["part"] == "train" else "test"
+        if part in files:
+            raise DataError(
+                f"{path} holds {files[part].name} and {file.name}, both images of the {part} "
+                "split; remove one with its labels."
+            )
+        files[part] = file
+    return files, any("emnist" in name.lower() for name in (path.resolve().name, *sets))
 
 
 def read_idx(file: Path, axes: int) -> Any:

@@ -163,11 +163,39 @@ def test_mnist_is_read_packed_or_not(end: str, tmp_path: Path) -> None:
     assert list(data.test.y) == list(LABELS)
 
 
-def test_emnist_is_turned_upright_and_its_letters_begin_at_0(tmp_path: Path) -> None:
-    folder = digits(tmp_path, "emnist-letters-", labels=LABELS + 1)
-    data = load_data(str(folder), (28, 28, 1), pixels="byte")
+@pytest.mark.parametrize(
+    ("folder", "prefix"),
+    [
+        ("letters", "emnist-letters-"),
+        ("letters", "EMNIST-Letters-"),
+        ("EMNIST", ""),
+        ("EMNIST", "letters-"),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_emnist_is_turned_upright_and_its_letters_begin_at_0(
+    folder: str, prefix: str, first: int, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir()
+    digits(tmp_path / folder, prefix, labels=LABELS + first)
+    data = load_data(tmp_path / folder, (28, 28, 1), pixels="byte")
     assert np.array_equal(data.test.x[5, :, :, 0], IMAGES[5].T)
     assert list(data.test.y) == list(LABELS)
+    assert data.classes == 4
+
+
+def test_two_files_of_one_split_are_not_taken_for_another(tmp_path: Path) -> None:
+    for name in ("images-idx3", "labels-idx1"):
+        file = digits(tmp_path) / f"t10k-{name}-ubyte"
+        (tmp_path / f"test-{name}-ubyte").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte and test-images-idx3.*remove one"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_an_archive_beside_what_was_unpacked_from_it_is_left_alone(tmp_path: Path) -> None:
+    for file in list(digits(tmp_path).iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(b"not read")
+    assert list(load_data(str(tmp_path), (28, 28, 1)).test.y) == list(LABELS)
 
 
 @pytest.mark.parametrize(
