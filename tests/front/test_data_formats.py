@@ -257,6 +257,48 @@ def test_a_picture_without_a_partner_is_named(tmp_path: Path) -> None:
         load_data(str(tmp_path), (16, 32, 3))
 
 
+def test_two_pictures_of_one_name_are_named(tmp_path: Path) -> None:
+    picture(lol(tmp_path) / "our485" / "low" / "3.jpg", 9)
+    with pytest.raises(DataError, match=r"our485/low holds 3\.jpg and 3\.png; .*rename one"):
+        load_data(str(tmp_path), (16, 32, 3))
+
+
+def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:
+    for side in ("low", "high"):
+        picture(lol(tmp_path) / "train" / side / "0.png", 9)
+    with pytest.raises(DataError, match=r"our485/ and train/, both the train split"):
+        load_data(str(tmp_path), (16, 32, 3))
+
+
+def levels(folder: Path, *classes: str) -> None:
+    for shade, name in enumerate(classes):
+        for number in range(8):
+            picture(folder / name / f"{number}.png", shade)
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+def test_low_and_high_beside_other_classes_are_classes(
+    parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    for part in parts:
+        levels(tmp_path / part, "low", "medium", "high")
+    data = load_data(str(tmp_path), (16, 16, 3))
+    assert (data.task, data.classes) == (CLASSIFICATION, 3)
+
+
+def test_a_class_is_a_class_where_the_test_split_lacks_it(tmp_path: Path) -> None:
+    levels(tmp_path / "train", "low", "medium", "high")
+    levels(tmp_path / "test", "low", "high")
+    assert load_data(str(tmp_path), (16, 16, 3)).classes == 3
+
+
+def test_few_shared_names_are_no_pairs(tmp_path: Path) -> None:
+    levels(tmp_path, "low", "high")
+    for number in range(7):
+        (tmp_path / "low" / f"{number}.png").rename(tmp_path / "low" / f"dark{number}.png")
+    assert load_data(str(tmp_path), (16, 16, 3)).task is CLASSIFICATION
+
+
 def test_classes_called_low_and_high_stay_classes(tmp_path: Path) -> None:
     for number in range(8):
         picture(tmp_path / "low" / f"dark{number}.png", number)
