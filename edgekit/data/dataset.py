@@ -166,6 +166,8 @@ def _checked(name: str, part: str, x: Any, y: Any, input_shape: Shape | None, ta
         )
     if len(x) == 0:
         raise DataError(f"{where} is empty (its x has shape {x.shape}); give at least one sample.")
+    if not x.size:
+        raise DataError(f"{where} has x of shape {x.shape}, samples without a single value.")
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where} has x of type {x.dtype}; numbers are needed.")
     return Split(_samples(where, x, input_shape), checked_targets(where, y, len(x), task))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
+import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from edgekit.data.dataset import Shape
-from edgekit.data.images import Pixels, fitted
+from edgekit.data.images import Pixels, check_memory, fitted
 from edgekit.errors import DataError
 
 _IMAGES = re.compile(r"(?P<set>.*?)(?P<part>train|test|t10k)-images[-.]idx3-ubyte(\.gz)?")
 _BYTES = 8
 """The code of unsigned bytes in the third byte of a file."""
+
+_PIECE = 2**20
 
 
 def is_idx(path: Path) -> bool:
@@ -89,26 +93,46 @@ def read_idx(file: Path, axes: int) -> Any:
     Raises:
         DataError: naming the file, the offset, and what stands there.
     """
-    try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} cannot be unpacked ({error}); get it again.") from error
-    wanted = bytes((0, 0, _BYTES, axes))
-    if raw[:4] != wanted:
-        raise DataError(
-            f"{file} begins with the bytes {raw[:4].hex(' ') or '(none)'}; an idx file of "
-            f"bytes with {axes} axes begins with {wanted.hex(' ')}."
-        )
+    packed, wanted = file.suffix == ".gz", bytes((0, 0, _BYTES, axes))
     header = 4 + 4 * axes
-    sizes = tuple(int(size) for size in np.frombuffer(raw[4:header].ljust(4 * axes, b"\0"), ">u4"))
-    expected = header + int(np.prod(sizes, dtype=np.uint64))
-    if len(raw) != expected or not all(sizes):
-        shape = " x ".join(map(str, sizes))
+    try:
+        with gzip.open(file) if packed else file.open("rb") as opened:
+            head = opened.read(header)
+            if head[:4] != wanted:
+                raise DataError(
+                    f"{file} begins with the bytes {head[:4].hex(' ') or '(none)'}; an idx file of "
+                    f"bytes with {axes} axes begins with {wanted.hex(' ')}."
+                )
+            if len(head) < header:
+                raise DataError(
+                    f"{file} has {len(head)} bytes; the header alone has {header}. Get it again."
+                )
+            sizes = struct.unpack(f">{axes}I", head[4:])
+            values = math.prod(sizes)
+            check_memory(str(file), values if packed else min(values, file.stat().st_size))
+            raw = _read_up_to(opened, values + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        verb = "unpacked" if packed else "read"
+        raise DataError(f"{file} cannot be {verb} ({error}); get it again.") from error
+    shape = " x ".join(map(str, sizes))
+    if len(raw) != values:
+        expected = header + values
+        counted = f"more than {expected}" if len(raw) > values else len(head) + len(raw)
         raise DataError(
-            f"{file} has {len(raw)} bytes{' unpacked' if file.suffix == '.gz' else ''}; its header "
-            f"says {shape}, so it must have {expected}, {header} of them header. Get it again."
+            f"{file} has {counted} bytes{' unpacked' if packed else ''}; its header says {shape}, "
+            f"so it must have {expected}, {header} of them header. Get it again."
         )
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(sizes)
+    if not values:
+        raise DataError(f"{file} is empty: its header says {shape}. Get it again.")
+    return np.frombuffer(raw, np.uint8).reshape(sizes)
+
+
+def _read_up_to(opened: BinaryIO | gzip.GzipFile, most: int) -> bytearray:
+    """The next bytes of a file, in pieces: neither header nor archive decides what is reserved."""
+    raw = bytearray()
+    while len(raw) < most and (piece := opened.read(min(most - len(raw), _PIECE))):
+        raw += piece
+    return raw
 
 
 def _labels_of(file: Path) -> Path:

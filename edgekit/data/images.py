@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -49,7 +50,7 @@ def fitted(where: str, images: Any, input_shape: Shape | None, pixels: Pixels) -
     from PIL import Image
 
     shape = images.shape[1:] if input_shape is None else image_shape(where, input_shape)
-    _check_memory(where, (len(images), *shape))
+    check_memory(where, 4 * math.prod((len(images), *shape)))
     scale = np.float32(1 if pixels == "byte" else 255)
     if shape == images.shape[1:]:
         return images.astype(np.float32) / scale
@@ -69,7 +70,7 @@ def read_images(
     Raises:
         DataError: one cannot be read, or they do not fit into memory.
     """
-    _check_memory(where, (len(files), *shape))
+    check_memory(where, 4 * math.prod((len(files), *shape)))
     done = np.empty((len(files), *shape), np.float32)
     for place, file in enumerate(files):
         done[place] = read_image(file, shape, pixels)
@@ -130,12 +131,16 @@ def resized(image: Any, size: tuple[int, int]) -> Any:
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
-def _check_memory(where: str, shape: tuple[int, ...]) -> None:
-    needed = 4 * float(np.prod([float(size) for size in shape]))
+def check_memory(where: str, needed: float) -> None:
+    """Refuses what takes more than half of the machine's memory.
+
+    Raises:
+        DataError: `needed` is more bytes than that.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > _SHARE_OF_MEMORY * memory:
         raise DataError(
-            f"{where}: {shape[0]} images of {' x '.join(map(str, shape[1:]))} take "
-            f"{needed / 1e9:.1f} GB, more than half of this machine's memory "
-            f"({memory / 1e9:.1f} GB); give a part of them, or a model for smaller images."
+            f"{where}: reading it takes {needed / 1e9:.1f} GB, more than half of this machine's "
+            f"memory ({memory / 1e9:.1f} GB). Give fewer samples (a folder or an .npz file of some "
+            "of them) or a model with a smaller input."
         )

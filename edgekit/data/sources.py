@@ -15,6 +15,12 @@ from edgekit.data.images import Pixels
 from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
 
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error),
+    MemoryError,  # a header announces more values than there is room for
+    RuntimeError,  # encrypted, or packed in a way that zipfile does not know
+)
+
 Source = str | Path | Dataset | dict[str, Any] | tuple[Any, Any]
 
 
@@ -41,10 +47,12 @@ def load_data(
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
 
     Raises:
-        DataError: the source cannot be read or does not fit.
+        DataError: the source cannot be read or does not fit, or the seed is none.
     """
     if isinstance(source, Dataset):
         return source
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise DataError(f"seed is {seed!r}; give a whole number between 0 and 2^32 - 1.")
     text, path = str(source), Path(source) if isinstance(source, str | Path) else Path()
     if isinstance(source, dict | tuple):
         name, arrays = "arrays", _named(source, "the data")
@@ -105,7 +113,7 @@ def _npz(path: Path) -> dict[str, Any]:
                 return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; give the path of an .npz file.") from error
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as .npz ({error}); write it with numpy.savez and plain number "
             "arrays (object arrays would run code and are refused)."

@@ -44,6 +44,11 @@ def checked_targets(where: str, y: Any, samples: int, task: Task) -> Any:
             f"{where} has targets of shape {y.shape} and type {y.dtype}; give masks (samples, "
             "height, width) of class numbers, or pictures (samples, height, width, channels)."
         )
+    if not y.size:
+        raise DataError(
+            f"{where} has targets of shape {y.shape}, without a single value; give masks or "
+            "pictures as large as the model's output."
+        )
     if task is SEGMENTATION:
         return _masks(where, y)
     return _pictures(where, y)

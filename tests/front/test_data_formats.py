@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,10 +204,19 @@ def test_an_archive_beside_what_was_unpacked_from_it_is_left_alone(tmp_path: Pat
     [
         (lambda raw: raw[:-5], "has 15691 bytes; its header says 20 x 28 x 28.*15696"),
         (lambda raw: b"\x00\x00\x0d\x03" + raw[4:], "begins with the bytes 00 00 0d 03; .*08 03"),
-        (lambda raw: raw[:6], "has 6 bytes"),
+        (lambda raw: raw[:6], "has 6 bytes; the header alone has 16"),
+        (
+            lambda raw: raw[:4] + struct.pack(">3I", 2**31, 2**31, 4),
+            "has 16 bytes; .* have 18446744073709551632",
+        ),
+        (
+            lambda raw: raw[:4] + struct.pack(">3I", 20, 0, 28),
+            "is empty: its header says 20 x 0 x 28",
+        ),
+        (lambda raw: raw + b"!", "has more than 15696 bytes; its header says 20 x 28 x 28"),
         (lambda raw: b"", r"begins with the bytes \(none\)"),
     ],
-    ids=["cut", "floats", "no header", "empty"],
+    ids=["cut", "floats", "no header", "beyond 2^64", "no rows", "longer", "empty"],
 )
 def test_a_damaged_idx_file_is_named_with_what_stands_there(
     spoil: Callable[[bytes], bytes], why: str, tmp_path: Path
@@ -222,6 +232,19 @@ def test_a_cut_archive_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz cannot be unpacked"):
         load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_an_archive_that_unpacks_to_more_than_its_header_says_is_not_unpacked(
+    tmp_path: Path,
+) -> None:
+    file = digits(tmp_path, end=".gz") / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + bytes(2**26)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"has more than 28 bytes unpacked; its header says 20,"):
+        load_data(str(tmp_path), (28, 28, 1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_two_sets_in_one_folder_are_not_mixed(tmp_path: Path) -> None:
@@ -394,7 +417,7 @@ def test_masks_may_be_of_any_kind_of_image(
 
 
 def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"GB, more than half of this machine's memory"):
+    with pytest.raises(DataError, match=r"GB, more than half of .* a smaller input"):
         load_data(str(digits(tmp_path)), (200_000, 200_000, 1))
 
 

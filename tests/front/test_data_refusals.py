@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ ARRAYS = {
     "scalar": ({"x": np.float64(1), "y": Y}, "x of shape ()"),
     "complex": ({"x": X + 1j, "y": Y}, "x of type complex128; numbers are needed"),
     "empty": ({"x": X[:0], "y": Y[:0]}, "the train split is empty"),
+    "no-values": ({"x": X[:, :, :0], "y": Y}, "x of shape (40, 4, 0, 1), samples without a single"),
+    "no-mask-values": ({"x": X, "y": np.zeros((40, 0, 4), int)}, "(40, 0, 4), without a single"),
+    "no-channels": ({"x": X, "y": np.zeros((40, 16, 16, 0))}, "(40, 16, 16, 0), without a single"),
     "empty-test": (splits(x_test=X[:0], y_test=Y[:0]), "the test split is empty"),
     "empty-val": (splits(x_val=X[:0], y_val=Y[:0]), "the val split is empty"),
     "lengths": ({"x": X, "y": Y[:39]}, "40 samples but 39 labels"),
@@ -96,7 +100,42 @@ def lone_array(_: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("damage", [cut, spoil, lone_array, lambda _: b"", lambda _: b"text"])
+def encrypted(whole: bytes) -> bytes:
+    changed = bytearray(whole)
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        changed[whole.index(signature) + flags] |= 1
+    return bytes(changed)
+
+
+def packed_otherwise(whole: bytes) -> bytes:
+    changed = bytearray(whole)
+    for signature, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        changed[whole.index(signature) + method] = 97  # WavPack
+    return bytes(changed)
+
+
+def boundless(_: bytes) -> bytes:
+    header, buffer = io.BytesIO(), io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**17,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        encrypted,
+        packed_otherwise,
+        boundless,
+        cut,
+        spoil,
+        lone_array,
+        lambda _: b"",
+        lambda _: b"text",
+    ],
+)
 def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "data.npz"
     np.savez_compressed(file, x=X, y=Y)
@@ -109,6 +148,15 @@ def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]
 def test_a_missing_npz_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.npz does not exist"):
         load_data(tmp_path / "none.npz", SHAPE)
+
+
+@pytest.mark.parametrize("source", ["digits", "glyphs", {"x": X, "y": Y}])
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, None])
+def test_a_seed_is_a_number_that_all_generators_take(source: Any, seed: Any) -> None:
+    with pytest.raises(
+        DataError, match=re.escape(f"seed is {seed!r}; give a whole number between")
+    ):
+        load_data(source, seed=seed)
 
 
 @pytest.mark.parametrize("source", ["imagenet", "no/such/folder", "data.csv", "source.py"])
