@@ -58,12 +58,8 @@ def cifar(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, An
     read = [_records(path / name, classes) for name in _TRAINING[classes]]
     x_train, y_train = (np.concatenate(part) for part in zip(*read, strict=True))
     x_test, y_test = _records(path / _TEST[classes], classes)
-    return {
-        "x_train": fitted(str(path), x_train, input_shape, pixels),
-        "y_train": y_train,
-        "x_test": fitted(str(path), x_test, input_shape, pixels),
-        "y_test": y_test,
-    }
+    images = fitted(str(path), {"x_train": x_train, "x_test": x_test}, input_shape, pixels)
+    return {**images, "y_train": y_train, "y_test": y_test}
 
 
 def _versions(path: Path) -> dict[int, list[str]]:

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from edgekit.data.dataset import Shape
-from edgekit.data.images import Pixels, check_memory, fitted
+from edgekit.data.images import Pixels, fitted
+from edgekit.data.memory import check_memory
 from edgekit.errors import DataError
 
 _IMAGES = re.compile(r"(?P<set>.*?)(?P<part>train|test|t10k)-images[-.]idx3-ubyte(\.gz)?")
@@ -41,7 +42,8 @@ def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]
     files, emnist = _files_of(path)
     if "train" not in files:
         raise DataError(f"{path} holds test images alone; add the train-images-idx3-ubyte file.")
-    arrays: dict[str, Any] = {}
+    read: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
     for part, file in files.items():
         images = read_idx(file, 3)
         labels = read_idx(_labels_of(file), 1).astype(np.int64)
@@ -52,13 +54,10 @@ def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]
             )
         if emnist:
             images = images.transpose(0, 2, 1)
-        images = np.ascontiguousarray(images)[..., None]
-        arrays[f"x_{part}"] = fitted(str(path), images, input_shape, pixels)
-        arrays[f"y_{part}"] = labels
-    if emnist and min(arrays[f"y_{part}"].min() for part in files) == 1:
-        for part in files:
-            arrays[f"y_{part}"] -= 1
-    return arrays
+        read[f"x_{part}"], targets[f"y_{part}"] = images[..., None], labels
+    if emnist and min(labels.min() for labels in targets.values()) == 1:
+        targets = {part: labels - 1 for part, labels in targets.items()}
+    return {**fitted(str(path), read, input_shape, pixels), **targets}
 
 
 def _files_of(path: Path) -> tuple[dict[str, Path], bool]:
@@ -109,7 +108,10 @@ def read_idx(file: Path, axes: int) -> Any:
                 )
             sizes = struct.unpack(f">{axes}I", head[4:])
             values = math.prod(sizes)
-            check_memory(str(file), values if packed else min(values, file.stat().st_size))
+            check_memory(
+                f"The {values} values of {file}",
+                values if packed else min(values, file.stat().st_size),
+            )
             raw = _read_up_to(opened, values + 1)
     except (OSError, EOFError, zlib.error) as error:
         verb = "unpacked" if packed else "read"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgekit.data.dataset import Shape
+from edgekit.data.memory import PEAK, check_memory
 from edgekit.errors import DataError
 
 Pixels = Literal["unit", "byte"]
@@ -19,7 +19,6 @@ IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".we
 """How the names of image files end."""
 
 _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
-_SHARE_OF_MEMORY = 0.5
 
 
 def image_shape(where: str, input_shape: Shape | None) -> tuple[int, int, int]:
@@ -39,21 +38,49 @@ def image_shape(where: str, input_shape: Shape | None) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def fitted(where: str, images: Any, input_shape: Shape | None, pixels: Pixels) -> Any:
-    """Bytes [n, height, width, 1 or 3] as float32 in the shape and scale that the model takes.
+def check_images(where: str, count: int, shape: tuple[int, ...], target_bytes: int = 0) -> None:
+    """Refuses more images than fit into memory, those of all splits counted.
+
+    Args:
+        where: they lie.
+        count: of the images.
+        shape: of one, as the model takes it.
+        target_bytes: of what is to be learned of one of them.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    size = " x ".join(map(str, shape))
+    needed = PEAK * count * (4 * math.prod(shape) + target_bytes)
+    check_memory(f"{where}: {count} images of {size}", needed)
+
+
+def fitted(
+    where: str, images: dict[str, Any], input_shape: Shape | None, pixels: Pixels
+) -> dict[str, Any]:
+    """Bytes [n, height, width, 1 or 3] of each split as float32 in the model's shape and scale.
 
     Without a shape they keep their own.
 
     Raises:
         DataError: the model takes no images, or so large ones that they do not fit into memory.
     """
+    shapes = {
+        part: array.shape[1:] if input_shape is None else image_shape(where, input_shape)
+        for part, array in images.items()
+    }
+    check_images(where, sum(map(len, images.values())), max(shapes.values(), key=math.prod))
+    return {part: _fitted(array, shapes[part], pixels) for part, array in images.items()}
+
+
+def _fitted(images: Any, shape: tuple[int, int, int], pixels: Pixels) -> Any:
     from PIL import Image
 
-    shape = images.shape[1:] if input_shape is None else image_shape(where, input_shape)
-    check_memory(where, 4 * math.prod((len(images), *shape)))
     scale = np.float32(1 if pixels == "byte" else 255)
     if shape == images.shape[1:]:
-        return images.astype(np.float32) / scale
+        done = images.astype(np.float32)
+        done /= scale
+        return done
     mode = "L" if shape[2] == 1 else "RGB"
     done = np.empty((len(images), *shape), np.float32)
     for place, array in enumerate(images):
@@ -62,15 +89,12 @@ def fitted(where: str, images: Any, input_shape: Shape | None, pixels: Pixels) -
     return done
 
 
-def read_images(
-    where: str, files: list[Path], shape: tuple[int, int, int], pixels: Pixels = "unit"
-) -> Any:
+def read_images(files: list[Path], shape: tuple[int, int, int], pixels: Pixels = "unit") -> Any:
     """Image files as float32 [n, height, width, channels].
 
     Raises:
-        DataError: one cannot be read, or they do not fit into memory.
+        DataError: one cannot be read.
     """
-    check_memory(where, 4 * math.prod((len(files), *shape)))
     done = np.empty((len(files), *shape), np.float32)
     for place, file in enumerate(files):
         done[place] = read_image(file, shape, pixels)
@@ -129,18 +153,3 @@ def resized(image: Any, size: tuple[int, int]) -> Any:
 
     height, width = size
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
-
-
-def check_memory(where: str, needed: float) -> None:
-    """Refuses what takes more than half of the machine's memory.
-
-    Raises:
-        DataError: `needed` is more bytes than that.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > _SHARE_OF_MEMORY * memory:
-        raise DataError(
-            f"{where}: reading it takes {needed / 1e9:.1f} GB, more than half of this machine's "
-            f"memory ({memory / 1e9:.1f} GB). Give fewer samples (a folder or an .npz file of some "
-            "of them) or a model with a smaller input."
-        )

@@ -6,6 +6,7 @@ mask for each nucleus in masks/.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgekit.data.dataset import Shape
 from edgekit.data.images import (
     IMAGES,
     Pixels,
+    check_images,
     image_shape,
     open_image,
     read_images,
@@ -46,10 +48,11 @@ def masks(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, An
     shape = image_shape(str(path), input_shape)
     arrays: dict[str, Any] = {}
     splits = _split_folders(path)
+    check_images(str(path), sum(map(len, splits.values())), shape, math.prod(shape[:2]))
     for part, folders in splits.items():
         suffix = f"_{part}" if len(splits) > 1 or part != "train" else ""
         images = [_only_image(folder) for folder in folders]
-        arrays[f"x{suffix}"] = read_images(str(path), images, shape, pixels)
+        arrays[f"x{suffix}"] = read_images(images, shape, pixels)
         united = np.empty((len(folders), *shape[:2]), np.uint8)
         for place, (folder, image) in enumerate(zip(folders, images, strict=True)):
             united[place] = _union(folder, image, shape)

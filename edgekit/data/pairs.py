@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from edgekit.data.dataset import Shape
-from edgekit.data.images import IMAGES, Pixels, image_shape, read_images
+from edgekit.data.images import IMAGES, Pixels, check_images, image_shape, read_images
 from edgekit.errors import DataError
 
 _PARTS = {"our485": "train", "eval15": "test", "train": "train", "val": "val", "test": "test"}
@@ -28,22 +29,27 @@ def pairs(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, An
         DataError: a picture has no partner, or two of its name, or cannot be read.
     """
     shape = image_shape(str(path), input_shape)
+    found = {part: _pairs(folder) for part, folder in _split_folders(path).items()}
+    count = sum(map(len, found.values()))
+    check_images(str(path), count, shape, 4 * math.prod(shape))
     arrays: dict[str, Any] = {}
-    for part, folder in _split_folders(path).items():
-        low, high = (_pictures(folder / side) for side in _SIDES)
-        for one, other, side in ((low, high, "high"), (high, low, "low")):
-            alone = sorted(set(one) - set(other))
-            if alone:
-                raise DataError(
-                    f"{one[alone[0]]} has no partner of its name in {folder / side}; add or remove "
-                    "it."
-                )
+    for part, files in found.items():
         suffix = f"_{part}" if part else ""
-        names = sorted(low)
-        dark, bright = ([side[name] for name in names] for side in (low, high))
-        arrays[f"x{suffix}"] = read_images(str(folder), dark, shape, pixels)
-        arrays[f"y{suffix}"] = read_images(str(folder), bright, shape)
+        arrays[f"x{suffix}"] = read_images([dark for dark, _ in files], shape, pixels)
+        arrays[f"y{suffix}"] = read_images([bright for _, bright in files], shape)
     return arrays
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """The files of low/ and high/ that belong together."""
+    low, high = (_pictures(folder / side) for side in _SIDES)
+    for one, other, side in ((low, high, "high"), (high, low, "low")):
+        alone = sorted(set(one) - set(other))
+        if alone:
+            raise DataError(
+                f"{one[alone[0]]} has no partner of its name in {folder / side}; add or remove it."
+            )
+    return [(low[name], high[name]) for name in sorted(low)]
 
 
 def _split_folders(path: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.data.dataset import Dataset, Shape, checked_dataset
 from edgekit.data.generated import GENERATED, generated
 from edgekit.data.images import Pixels
+from edgekit.data.memory import check_memory
 from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
 
@@ -108,6 +109,8 @@ def _npz(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise zipfile.BadZipFile("it is no zip file, or was cut short")
+            with zipfile.ZipFile(file) as archive:
+                check_memory(f"The arrays of {path}", sum(i.file_size for i in archive.infolist()))
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edgekit.data import load_data
+from edgekit.data.memory import PEAK
 from edgekit.errors import DataError
 from edgekit.tasks import CLASSIFICATION, ENHANCEMENT, SEGMENTATION
 
@@ -247,6 +248,13 @@ def test_an_archive_that_unpacks_to_more_than_its_header_says_is_not_unpacked(
     assert peak < 2**24
 
 
+def test_a_header_of_more_than_memory_holds_is_not_followed(tmp_path: Path) -> None:
+    file = digits(tmp_path, end=".gz") / "t10k-images-idx3-ubyte.gz"
+    file.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**31, 4)))
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz take 18446744073\.7 GB"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
 def test_two_sets_in_one_folder_are_not_mixed(tmp_path: Path) -> None:
     digits(digits(tmp_path, "emnist-letters-"), "emnist-balanced-")
     with pytest.raises(DataError, match=r"emnist-balanced-, emnist-letters-.*folder of its own"):
@@ -416,9 +424,36 @@ def test_masks_may_be_of_any_kind_of_image(
     assert all(np.array_equal(mask, wanted) for mask in data.test.y)
 
 
-def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"GB, more than half of .* a smaller input"):
-        load_data(str(digits(tmp_path)), (200_000, 200_000, 1))
+def by_class(folder: Path) -> Path:
+    levels(folder, "black", "grey")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(digits, 40), (bowl, 12), (lol, 11), (by_class, 16)],
+    ids=["idx", "masks", "pairs", "classes"],
+)
+def test_more_images_than_memory_holds_are_refused_before_they_are_read(
+    make: Callable[[Path], Path], count: int, tmp_path: Path
+) -> None:
+    says = rf"{count} images of 200000 x 200000 x 1 take .* GB .*memory.*Give fewer \(a folder"
+    with pytest.raises(DataError, match=says):
+        load_data(str(make(tmp_path)), (200_000, 200_000, 1))
+
+
+@pytest.mark.parametrize("make", [digits, bowl, lol, by_class], ids=lambda make: make.__name__)
+def test_reading_takes_no_more_memory_than_is_asked_for(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    load_data(str(tmp_path), (16, 16, 1))  # what is imported meanwhile is not counted
+    tracemalloc.start()
+    data = load_data(str(tmp_path), (256, 256, 1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    splits = (data.train, data.validation, data.test)
+    assert peak < PEAK * sum(split.x.nbytes + split.y.nbytes for split in splits)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.data import load_data
+from edgekit.data import load_data, memory
 from edgekit.errors import DataError
 from edgekit_converters.errors import ModelLoadError
 
@@ -84,6 +84,21 @@ def test_arrays_that_cannot_be_trained_on_are_refused(
     text = str(error.value)
     assert "data.npz" in text
     assert "\n" not in text
+
+
+def test_arrays_that_memory_cannot_hold_as_float32_are_refused() -> None:
+    x = np.broadcast_to(np.uint8(0), (10**6, 1000, 1000))
+    with pytest.raises(DataError, match=r"arrays: 1000001000000 values take 8400\.0 GB"):
+        load_data({"x": x, "y": np.zeros(10**6, int)})
+
+
+def test_an_npz_that_memory_cannot_hold_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "data.npz", x=X, y=Y)
+    monkeypatch.setattr(memory, "_SHARE_OF_MEMORY", 1e-8)
+    with pytest.raises(DataError, match=r"The arrays of .*data\.npz take .* Give fewer"):
+        load_data(tmp_path / "data.npz", SHAPE)
 
 
 def cut(whole: bytes) -> bytes:
