@@ -60,17 +60,28 @@ def fitted(
 ) -> dict[str, Any]:
     """Bytes [n, height, width, 1 or 3] of each split as float32 in the model's shape and scale.
 
-    Without a shape they keep their own.
+    Without a shape they keep their own; a model may take those of their own size in a row, or grey
+    ones without the channel.
 
     Raises:
         DataError: the model takes no images, or so large ones that they do not fit into memory.
     """
-    shapes = {
-        part: array.shape[1:] if input_shape is None else image_shape(where, input_shape)
-        for part, array in images.items()
-    }
-    check_images(where, sum(map(len, images.values())), max(shapes.values(), key=math.prod))
-    return {part: _fitted(array, shapes[part], pixels) for part, array in images.items()}
+    wanted = {}
+    for part, array in images.items():
+        own = array.shape[1:]
+        as_it_is = input_shape is None or input_shape in _plainer(own)
+        wanted[part] = own if as_it_is else image_shape(where, input_shape)
+    check_images(where, sum(map(len, images.values())), max(wanted.values(), key=math.prod))
+    done = {part: _fitted(array, wanted[part], pixels) for part, array in images.items()}
+    if input_shape is None or len(input_shape) == 3:
+        return done
+    return {part: array.reshape(len(array), *input_shape) for part, array in done.items()}
+
+
+def _plainer(own: tuple[int, int, int]) -> list[Shape]:
+    """The shapes in which a model may take the same values: in a row, or without one channel."""
+    height, width, channels = own
+    return [(height * width * channels,), *([(height, width)] if channels == 1 else [])]
 
 
 def _fitted(images: Any, shape: tuple[int, int, int], pixels: Pixels) -> Any:

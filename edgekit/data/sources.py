@@ -15,6 +15,7 @@ from edgekit.data.images import Pixels
 from edgekit.data.memory import check_memory
 from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
+from edgekit.store import STAGES
 
 _UNREADABLE = (
     *(ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error),
@@ -42,7 +43,8 @@ def load_data(
             y_test (and x_val, y_val) or x, y; a folder with one folder of images per class (or such
             folders under train/, val/, test/); `file.py:function` returning the same names as a
             dict, or ((x_train, y_train), (x_test, y_test)); or such arrays. Targets are labels,
-            masks (samples, height, width) of class numbers, or pictures from 0 to 1.
+            masks (samples, height, width) of class numbers, or pictures from 0 to 1. A Path is
+            never a name.
         input_shape: of one sample, without the batch axis; images are resized to it.
         seed: of the splits that the source does not make itself.
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
@@ -55,13 +57,14 @@ def load_data(
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise DataError(f"seed is {seed!r}; give a whole number between 0 and 2^32 - 1.")
     text, path = str(source), Path(source) if isinstance(source, str | Path) else Path()
+    named = isinstance(source, str) and not _shadowed(path)
     if isinstance(source, dict | tuple):
         name, arrays = "arrays", _named(source, "the data")
-    elif text == "digits":
+    elif named and text == "digits":
         name, arrays = "digits", _digits()
-    elif text in GENERATED:
+    elif named and text in GENERATED:
         name, arrays = text, generated(text, input_shape, pixels, seed)
-    elif text in KERAS:
+    elif named and text in KERAS:
         name, arrays = text, keras_arrays(text, input_shape, pixels)
     elif path.is_dir():
         name, arrays = path.name, read_folder(path, input_shape, pixels)
@@ -75,6 +78,14 @@ def load_data(
             "an .npz file, a folder of images, or file.py:function."
         )
     return checked_dataset(name, _splits(name, arrays), input_shape, seed)
+
+
+def _shadowed(path: Path) -> bool:
+    """Whether a folder lies here under the name of a data set that would be downloaded.
+
+    A run folder may have been called after its data; it holds none.
+    """
+    return str(path) in KERAS and path.is_dir() and not (path / STAGES).is_dir()
 
 
 def load_calibration(path: Path, inputs: list[str]) -> list[Any]:

@@ -68,7 +68,8 @@ def _masks(where: str, y: Any) -> Any:
     ):
         raise DataError(
             f"{where} has masks with values from {y.min()} to {y.max()}; give class numbers from 0 "
-            "on (of two classes 0 and 1, not 0 and 255)."
+            "on (of two classes 0 and 1, not 0 and 255). Grey pictures as targets are given "
+            "from 0 to 1."
         )
     return y.astype(np.uint8, copy=False)
 

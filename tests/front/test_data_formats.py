@@ -456,6 +456,59 @@ def test_reading_takes_no_more_memory_than_is_asked_for(
     assert peak < PEAK * sum(split.x.nbytes + split.y.nbytes for split in splits)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (784,)])
+def test_mnist_fits_a_model_that_takes_its_values_without_channels(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    data = load_data(str(digits(tmp_path)), shape, pixels="byte")
+    assert np.array_equal(data.test.x, IMAGES.reshape(20, *shape))
+
+
+@pytest.mark.parametrize("shape", [(28, 27), (783,), (None, 28)])
+def test_other_shapes_without_channels_are_refused(
+    shape: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="need a model with one input"):
+        load_data(str(digits(tmp_path)), shape)
+
+
+@pytest.mark.parametrize("source", ["mnist", Path("mnist"), Path("./mnist"), Path("digits")])
+def test_a_folder_called_like_a_data_set_is_read(
+    source: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(source).mkdir()
+    digits(Path(source))
+    assert np.array_equal(load_data(source, (28, 28, 1), pixels="byte").test.x[..., 0], IMAGES)
+
+
+def test_a_run_folder_called_like_a_data_set_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept.npz"
+    np.savez(kept, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:4], y_test=LABELS[:4])
+    monkeypatch.setattr("keras.src.datasets.mnist.get_file", lambda **_: str(kept))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist" / "stages").mkdir(parents=True)
+    assert len(load_data("mnist", (28, 28, 1)).test) == 4
+
+
+def test_a_damaged_file_of_keras_is_named_and_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "datasets" / "cifar-10-batches-py-target"
+    (kept / "cifar-10-batches-py").mkdir(parents=True)
+    (kept / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # In place of the archive, whose checksum is right: 170 MB.
+    monkeypatch.setattr("keras.src.datasets.cifar10.get_file", lambda **_: str(kept))
+    says = (
+        r"cifar10 is damaged as Keras keeps it \(EOFError: .*delete .*/cifar-10-batches-py-target "
+    )
+    with pytest.raises(DataError, match=says):
+        load_data("cifar10", (32, 32, 3))
+
+
 @pytest.mark.slow
 def test_without_a_network_a_data_set_of_keras_says_what_to_do(tmp_path: Path) -> None:
     told = subprocess.run(
