@@ -173,6 +173,14 @@ def test_the_fingerprint_tells_any_changed_value(split: str, array: str, place: 
     assert data().fingerprint == data().fingerprint
 
 
+def test_the_fingerprint_of_masks_does_not_depend_on_how_numbers_are_kept() -> None:
+    x, y = np.zeros((100, 4, 4, 1), np.float32), np.arange(1600).reshape(100, 4, 4) % 7
+    wide, narrow = (
+        Dataset("data", *[Split(x, y.astype(kind))] * 3, classes=7) for kind in (np.int64, np.uint8)
+    )
+    assert wide.fingerprint == narrow.fingerprint
+
+
 def test_the_fingerprint_tells_splits_from_their_concatenation() -> None:
     x, y = np.zeros((12, 4), np.float32), np.zeros(12, np.int64)
 
