@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.data.dataset import Shape, Split
-from edgekit.data.images import IMAGES, Pixels, image_shape, read_images
+from edgekit.data.dataset import Shape
+from edgekit.data.images import IMAGES, Pixels, check_images, image_shape, read_images
 from edgekit.errors import DataError
 
 
@@ -20,20 +20,24 @@ def class_folders(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict
     """
     shape = image_shape(str(path), input_shape)
     parts = {part: path / part for part in ("train", "val", "test") if (path / part).is_dir()}
-    if "train" not in parts:
-        split = _images(path, None, shape, pixels)
-        return {"x": split.x, "y": split.y}
-    classes = _class_names(parts["train"])
+    if "train" in parts:
+        classes = _class_names(parts["train"])
+        files = {
+            f"_{part}": _files(folder, None if part == "train" else classes)
+            for part, folder in parts.items()
+        }
+    else:
+        files = {"": _files(path, None)}
+    check_images(str(path), sum(map(len, files.values())), shape)
     found: dict[str, Any] = {}
-    for part, folder in parts.items():
-        split = _images(folder, None if part == "train" else classes, shape, pixels)
-        found[f"x_{part}"], found[f"y_{part}"] = split.x, split.y
+    for suffix, labelled in files.items():
+        found[f"x{suffix}"] = read_images([file for file, _ in labelled], shape, pixels)
+        found[f"y{suffix}"] = np.array([label for _, label in labelled])
     return found
 
 
-def _images(
-    path: Path, classes: list[str] | None, shape: tuple[int, int, int], pixels: Pixels
-) -> Split:
+def _files(path: Path, classes: list[str] | None) -> list[tuple[Path, int]]:
+    """The images of one split with their labels."""
     names = _class_names(path)
     classes = classes or names
     unknown = sorted(set(names) - set(classes))
@@ -53,8 +57,7 @@ def _images(
             f"{path / classes[empty[0]]} holds no images ({', '.join(sorted(IMAGES))}); fill the "
             "folder or remove it."
         )
-    x = read_images(str(path), [file for file, _ in files], shape, pixels)
-    return Split(x, np.array([label for _, label in files]))
+    return files
 
 
 def _class_names(path: Path) -> list[str]:

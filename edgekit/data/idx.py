@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
+import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from edgekit.data.dataset import Shape
 from edgekit.data.images import Pixels, fitted
+from edgekit.data.memory import check_memory
 from edgekit.errors import DataError
 
 _IMAGES = re.compile(r"(?P<set>.*?)(?P<part>train|test|t10k)-images[-.]idx3-ubyte(\.gz)?")
 _BYTES = 8
 """The code of unsigned bytes in the third byte of a file."""
+
+_PIECE = 2**20
 
 
 def is_idx(path: Path) -> bool:
@@ -27,22 +32,19 @@ def is_idx(path: Path) -> bool:
 def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]:
     """The training and the test images with their labels.
 
-    EMNIST (Cohen et al. 2017), told by its files' names, has its images transposed and the labels
-    of its letters from 1 on; both are put right.
+    EMNIST (Cohen et al. 2017), told by its files' names or the folder's, has its images transposed
+    and the labels of its letters from 1 on; both are put right.
 
     Raises:
-        DataError: files are missing, damaged, of another format or of several sets.
+        DataError: files are missing, damaged, of another format or of several sets, or two are of
+            one split.
     """
-    found = {file: match for file in path.iterdir() if (match := _IMAGES.fullmatch(file.name))}
-    sets = sorted({match["set"] for match in found.values()})
-    if len(sets) > 1:
-        raise DataError(
-            f"{path} holds several data sets ({', '.join(sets)}); put the files of one into a "
-            "folder of its own."
-        )
-    arrays: dict[str, Any] = {}
-    for file, match in sorted(found.items()):
-        part = "train" if match["part"] == "train" else "test"
+    files, emnist = _files_of(path)
+    if "train" not in files:
+        raise DataError(f"{path} holds test images alone; add the train-images-idx3-ubyte file.")
+    read: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
+    for part, file in files.items():
         images = read_idx(file, 3)
         labels = read_idx(_labels_of(file), 1).astype(np.int64)
         if len(images) != len(labels):
@@ -50,15 +52,35 @@ def idx(path: Path, input_shape: Shape | None, pixels: Pixels) -> dict[str, Any]
                 f"{file} has {len(images)} images but {_labels_of(file).name} {len(labels)} "
                 "labels; they do not belong together."
             )
-        if "emnist" in sets[0]:
+        if emnist:
             images = images.transpose(0, 2, 1)
-            labels = labels - ("letters" in sets[0])
-        images = np.ascontiguousarray(images)[..., None]
-        arrays[f"x_{part}"] = fitted(str(path), images, input_shape, pixels)
-        arrays[f"y_{part}"] = labels
-    if "x_train" not in arrays:
-        raise DataError(f"{path} holds test images alone; add the train-images-idx3-ubyte file.")
-    return arrays
+        read[f"x_{part}"], targets[f"y_{part}"] = images[..., None], labels
+    if emnist and min(labels.min() for labels in targets.values()) == 1:
+        targets = {part: labels - 1 for part, labels in targets.items()}
+    return {**fitted(str(path), read, input_shape, pixels), **targets}
+
+
+def _files_of(path: Path) -> tuple[dict[str, Path], bool]:
+    """The file of images of each split, and whether they are of EMNIST."""
+    found = {file: match for file in path.iterdir() if (match := _IMAGES.fullmatch(file.name))}
+    sets = sorted({match["set"] for match in found.values()})
+    if len({name.lower() for name in sets}) > 1:
+        raise DataError(
+            f"{path} holds several data sets ({', '.join(sets)}); put the files of one into a "
+            "folder of its own."
+        )
+    files: dict[str, Path] = {}
+    for file, match in sorted(found.items()):
+        if file.suffix == ".gz" and file.with_suffix("") in found:
+            continue  # what was unpacked is read, and it alone
+        part = "train" if match["part"] == "train" else "test"
+        if part in files:
+            raise DataError(
+                f"{path} holds {files[part].name} and {file.name}, both images of the {part} "
+                "split; remove one with its labels."
+            )
+        files[part] = file
+    return files, any("emnist" in name.lower() for name in (path.resolve().name, *sets))
 
 
 def read_idx(file: Path, axes: int) -> Any:
@@ -70,26 +92,49 @@ def read_idx(file: Path, axes: int) -> Any:
     Raises:
         DataError: naming the file, the offset, and what stands there.
     """
-    try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} cannot be unpacked ({error}); get it again.") from error
-    wanted = bytes((0, 0, _BYTES, axes))
-    if raw[:4] != wanted:
-        raise DataError(
-            f"{file} begins with the bytes {raw[:4].hex(' ') or '(none)'}; an idx file of "
-            f"bytes with {axes} axes begins with {wanted.hex(' ')}."
-        )
+    packed, wanted = file.suffix == ".gz", bytes((0, 0, _BYTES, axes))
     header = 4 + 4 * axes
-    sizes = tuple(int(size) for size in np.frombuffer(raw[4:header].ljust(4 * axes, b"\0"), ">u4"))
-    expected = header + int(np.prod(sizes, dtype=np.uint64))
-    if len(raw) != expected or not all(sizes):
-        shape = " x ".join(map(str, sizes))
+    try:
+        with gzip.open(file) if packed else file.open("rb") as opened:
+            head = opened.read(header)
+            if head[:4] != wanted:
+                raise DataError(
+                    f"{file} begins with the bytes {head[:4].hex(' ') or '(none)'}; an idx file of "
+                    f"bytes with {axes} axes begins with {wanted.hex(' ')}."
+                )
+            if len(head) < header:
+                raise DataError(
+                    f"{file} has {len(head)} bytes; the header alone has {header}. Get it again."
+                )
+            sizes = struct.unpack(f">{axes}I", head[4:])
+            values = math.prod(sizes)
+            check_memory(
+                f"The {values} values of {file}",
+                values if packed else min(values, file.stat().st_size),
+            )
+            raw = _read_up_to(opened, values + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        verb = "unpacked" if packed else "read"
+        raise DataError(f"{file} cannot be {verb} ({error}); get it again.") from error
+    shape = " x ".join(map(str, sizes))
+    if len(raw) != values:
+        expected = header + values
+        counted = f"more than {expected}" if len(raw) > values else len(head) + len(raw)
         raise DataError(
-            f"{file} has {len(raw)} bytes{' unpacked' if file.suffix == '.gz' else ''}; its header "
-            f"says {shape}, so it must have {expected}, {header} of them header. Get it again."
+            f"{file} has {counted} bytes{' unpacked' if packed else ''}; its header says {shape}, "
+            f"so it must have {expected}, {header} of them header. Get it again."
         )
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(sizes)
+    if not values:
+        raise DataError(f"{file} is empty: its header says {shape}. Get it again.")
+    return np.frombuffer(raw, np.uint8).reshape(sizes)
+
+
+def _read_up_to(opened: BinaryIO | gzip.GzipFile, most: int) -> bytearray:
+    """The next bytes of a file, in pieces: neither header nor archive decides what is reserved."""
+    raw = bytearray()
+    while len(raw) < most and (piece := opened.read(min(most - len(raw), _PIECE))):
+        raw += piece
+    return raw
 
 
 def _labels_of(file: Path) -> Path:

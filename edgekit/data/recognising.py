@@ -49,9 +49,5 @@ def keras_arrays(name: str, input_shape: Shape | None, pixels: Pixels) -> dict[s
     except ConverterError as error:
         raise DataError(str(error)) from error
     x_train, x_test = (x[..., None] if x.ndim == 3 else x for x in (x_train, x_test))
-    return {
-        "x_train": fitted(name, x_train, input_shape, pixels),
-        "y_train": y_train,
-        "x_test": fitted(name, x_test, input_shape, pixels),
-        "y_test": y_test,
-    }
+    images = fitted(name, {"x_train": x_train, "x_test": x_test}, input_shape, pixels)
+    return {**images, "y_train": y_train, "y_test": y_test}

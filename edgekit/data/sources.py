@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit.data.dataset import Dataset, Shape, checked_dataset, held_out
+from edgekit.data.dataset import Dataset, Shape, checked_dataset
 from edgekit.data.generated import GENERATED, generated
 from edgekit.data.images import Pixels
+from edgekit.data.memory import check_memory
 from edgekit.data.recognising import KERAS, keras_arrays, read_folder
 from edgekit.errors import DataError
+from edgekit.store import STAGES
+
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error),
+    MemoryError,  # a header announces more values than there is room for
+    RuntimeError,  # encrypted, or packed in a way that zipfile does not know
+)
 
 Source = str | Path | Dataset | dict[str, Any] | tuple[Any, Any]
-
-_TEST_SHARE = 0.25
 
 
 def load_data(
@@ -38,24 +43,28 @@ def load_data(
             y_test (and x_val, y_val) or x, y; a folder with one folder of images per class (or such
             folders under train/, val/, test/); `file.py:function` returning the same names as a
             dict, or ((x_train, y_train), (x_test, y_test)); or such arrays. Targets are labels,
-            masks (samples, height, width) of class numbers, or pictures from 0 to 1.
+            masks (samples, height, width) of class numbers, or pictures from 0 to 1. A Path is
+            never a name.
         input_shape: of one sample, without the batch axis; images are resized to it.
         seed: of the splits that the source does not make itself.
         pixels: images' values from 0 to 1 (`unit`) or 0 to 255 (`byte`, for models that rescale).
 
     Raises:
-        DataError: the source cannot be read or does not fit.
+        DataError: the source cannot be read or does not fit, or the seed is none.
     """
     if isinstance(source, Dataset):
         return source
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise DataError(f"seed is {seed!r}; give a whole number between 0 and 2^32 - 1.")
     text, path = str(source), Path(source) if isinstance(source, str | Path) else Path()
+    named = isinstance(source, str) and not _shadowed(path)
     if isinstance(source, dict | tuple):
         name, arrays = "arrays", _named(source, "the data")
-    elif text == "digits":
+    elif named and text == "digits":
         name, arrays = "digits", _digits()
-    elif text in GENERATED:
+    elif named and text in GENERATED:
         name, arrays = text, generated(text, input_shape, pixels, seed)
-    elif text in KERAS:
+    elif named and text in KERAS:
         name, arrays = text, keras_arrays(text, input_shape, pixels)
     elif path.is_dir():
         name, arrays = path.name, read_folder(path, input_shape, pixels)
@@ -68,9 +77,15 @@ def load_data(
             f"--data {text!r} is not a data set: give digits, {', '.join((*GENERATED, *KERAS))}, "
             "an .npz file, a folder of images, or file.py:function."
         )
-    splits = _with_test(name, arrays, input_shape, seed)
-    data = checked_dataset(name, splits, input_shape, seed)
-    return replace(data, test_drawn_here="x_test" not in arrays)
+    return checked_dataset(name, _splits(name, arrays), input_shape, seed)
+
+
+def _shadowed(path: Path) -> bool:
+    """Whether a folder lies here under the name of a data set that would be downloaded.
+
+    A run folder may have been called after its data; it holds none.
+    """
+    return str(path) in KERAS and path.is_dir() and not (path / STAGES).is_dir()
 
 
 def load_calibration(path: Path, inputs: list[str]) -> list[Any]:
@@ -105,12 +120,14 @@ def _npz(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise zipfile.BadZipFile("it is no zip file, or was cut short")
+            with zipfile.ZipFile(file) as archive:
+                check_memory(f"The arrays of {path}", sum(i.file_size for i in archive.infolist()))
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; give the path of an .npz file.") from error
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as .npz ({error}); write it with numpy.savez and plain number "
             "arrays (object arrays would run code and are refused)."
@@ -140,24 +157,23 @@ def _named(result: Any, source: str) -> dict[str, Any]:
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
-def _with_test(
-    name: str, arrays: dict[str, Any], input_shape: Shape | None, seed: int
-) -> dict[str, tuple[Any, Any]]:
-    splits = {
-        part: (arrays[f"x_{part}"], arrays[f"y_{part}"])
-        for part in ("train", "val", "test")
-        if f"x_{part}" in arrays and f"y_{part}" in arrays
-    }
+def _splits(name: str, arrays: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    splits = {}
+    for part in ("train", "val", "test"):
+        given = [key for key in (f"x_{part}", f"y_{part}") if key in arrays]
+        if len(given) == 1:
+            lacking = ({f"x_{part}", f"y_{part}"} - set(given)).pop()
+            raise DataError(
+                f"{name} has {given[0]} without {lacking}; every split needs both. Add {lacking}, "
+                f"or leave {given[0]} out."
+            )
+        if given:
+            splits[part] = (arrays[f"x_{part}"], arrays[f"y_{part}"])
     if "train" not in splits and "x" in arrays and "y" in arrays:
         splits["train"] = (arrays["x"], arrays["y"])
-    if "train" in splits and "test" in splits:
-        return splits
     if "train" not in splits:
         raise DataError(
             f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; needed are x_train, y_train, "
             "x_test and y_test (x_val, y_val if you have them), or x and y."
         )
-    x, y = splits["train"]
-    whole = checked_dataset(name, {"train": (x, y), "val": (x, y), "test": (x, y)}, input_shape, 0)
-    train, test = held_out(name, whole.train, _TEST_SHARE, seed)
-    return {**splits, "train": (train.x, train.y), "test": (test.x, test.y)}
+    return splits

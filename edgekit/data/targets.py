@@ -30,7 +30,7 @@ def task_of(y: Any) -> Task:
 
 
 def checked_targets(where: str, y: Any, samples: int, task: Task) -> Any:
-    """Targets of one split as the task has them: int64 labels or masks, float32 pictures.
+    """Targets of one split as the task has them: int64 labels, uint8 masks, float32 pictures.
 
     Raises:
         DataError: too many or too few, or values that the task cannot have.
@@ -44,6 +44,11 @@ def checked_targets(where: str, y: Any, samples: int, task: Task) -> Any:
             f"{where} has targets of shape {y.shape} and type {y.dtype}; give masks (samples, "
             "height, width) of class numbers, or pictures (samples, height, width, channels)."
         )
+    if not y.size:
+        raise DataError(
+            f"{where} has targets of shape {y.shape}, without a single value; give masks or "
+            "pictures as large as the model's output."
+        )
     if task is SEGMENTATION:
         return _masks(where, y)
     return _pictures(where, y)
@@ -56,12 +61,17 @@ def _masks(where: str, y: Any) -> Any:
         )
     y = y.reshape(y.shape[:3])
     # NaN is no whole number either.
-    if not (y == np.floor(y)).all() or y.min() < 0 or y.max() >= _MOST_CLASSES - 1:
+    if (
+        (y.dtype.kind == "f" and not (y == np.floor(y)).all())
+        or y.min() < 0
+        or y.max() >= _MOST_CLASSES - 1
+    ):
         raise DataError(
             f"{where} has masks with values from {y.min()} to {y.max()}; give class numbers from 0 "
-            "on (of two classes 0 and 1, not 0 and 255)."
+            "on (of two classes 0 and 1, not 0 and 255). Grey pictures as targets are given "
+            "from 0 to 1."
         )
-    return y.astype(np.int64)
+    return y.astype(np.uint8, copy=False)
 
 
 def _pictures(where: str, y: Any) -> Any:
@@ -72,7 +82,7 @@ def _pictures(where: str, y: Any) -> Any:
             f"{where} has pictures of {y.shape[1]} x {y.shape[2]} pixels as targets; SSIM needs "
             f"at least {SMALLEST} x {SMALLEST}."
         )
-    scaled = y / np.float32(255) if y.dtype == np.uint8 else y.astype(np.float32)
+    scaled = y / np.float32(255) if y.dtype == np.uint8 else y.astype(np.float32, copy=False)
     if not (scaled.min() >= 0 and scaled.max() <= 1):
         raise DataError(
             f"{where} has pictures with values from {y.min():g} to {y.max():g} as targets; give "

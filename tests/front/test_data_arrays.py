@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.data import Dataset, Split, load_data
-from edgekit.data.dataset import checked_dataset
 
 N = 40
 X = np.arange(N * 16, dtype=np.float64).reshape(N, 4, 4, 1) / 1000
@@ -138,16 +137,12 @@ def test_splits_are_disjoint_complete_stratified_and_repeatable(
 ) -> None:
     y = np.repeat(np.arange(len(counts)), counts)
     x = np.arange(len(y) * 16, dtype=np.float64).reshape(-1, 4, 4, 1) / 1000
-    whole = {"train": (x, y)}
 
     def split() -> Dataset:
-        from edgekit.data.sources import _with_test
-
-        pairs = _with_test("data", {"x": x, "y": y}, SHAPE, seed)
-        return checked_dataset("data", pairs, SHAPE, seed)
+        return load_data({"x": x, "y": y}, SHAPE, seed=seed)
 
     data = split()
-    assert sorted(all_ids(data)) == list(range(len(whole["train"][1])))
+    assert sorted(all_ids(data)) == list(range(len(y)))
     assert all_ids(data) == all_ids(split())
     for label, count in enumerate(counts):
         held = int((data.test.y == label).sum())
@@ -176,6 +171,14 @@ def test_the_fingerprint_tells_any_changed_value(split: str, array: str, place: 
     values[place] = 1
     assert changed.fingerprint != data().fingerprint
     assert data().fingerprint == data().fingerprint
+
+
+def test_the_fingerprint_of_masks_does_not_depend_on_how_numbers_are_kept() -> None:
+    x, y = np.zeros((100, 4, 4, 1), np.float32), np.arange(1600).reshape(100, 4, 4) % 7
+    wide, narrow = (
+        Dataset("data", *[Split(x, y.astype(kind))] * 3, classes=7) for kind in (np.int64, np.uint8)
+    )
+    assert wide.fingerprint == narrow.fingerprint
 
 
 def test_the_fingerprint_tells_splits_from_their_concatenation() -> None:

@@ -5,6 +5,8 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edgekit.data import load_data
+from edgekit.data.memory import PEAK
 from edgekit.errors import DataError
 from edgekit.tasks import CLASSIFICATION, ENHANCEMENT, SEGMENTATION
 
@@ -61,8 +64,79 @@ def test_a_cut_cifar_file_is_named_with_what_it_lacks(tmp_path: Path) -> None:
         load_data(str(tmp_path / "c"), (32, 32, 3))
 
 
-def test_pickled_cifar_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data_batch_1").write_bytes(b"\x80\x02}")
+def without(*names: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return spoil
+
+
+def sixth(folder: Path) -> None:
+    (folder / "data_batch_6.bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+
+
+def of_both(folder: Path) -> None:
+    (folder / "train.bin").write_bytes(bytes(3074))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (
+            without("data_batch_2.bin", "data_batch_4.bin"),
+            r"10 without data_batch_2\.bin, data_batch_4\.bin; its files are data_batch_1\.bin",
+        ),
+        (without("test_batch.bin"), r"CIFAR-10 without test_batch\.bin"),
+        (sixth, r"CIFAR-10 with data_batch_6\.bin; its files are"),
+        (of_both, r"CIFAR-10 \(data_batch_1\.bin\) and of CIFAR-100 \(train\.bin\)"),
+    ],
+)
+def test_a_folder_with_other_files_than_cifars_is_refused(
+    spoil: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    cifar10(tmp_path / "c")
+    spoil(tmp_path / "c")
+    with pytest.raises(DataError, match=why):
+        load_data(str(tmp_path / "c"), (32, 32, 3))
+
+
+def test_a_copy_of_a_cifar_file_is_not_read_twice(tmp_path: Path) -> None:
+    cifar10(tmp_path / "c")
+    copy = tmp_path / "c" / "data_batch_1 (1).bin"
+    copy.write_bytes((tmp_path / "c" / "data_batch_1.bin").read_bytes())
+    data = load_data(str(tmp_path / "c"), (32, 32, 3))
+    assert len(data.train) + len(data.validation) == 50
+
+
+@pytest.mark.parametrize("there", ["train.bin", "test.bin"])
+def test_half_of_cifar_100_is_named(there: str, tmp_path: Path) -> None:
+    (tmp_path / there).write_bytes(bytes(3074))
+    lacking = {"train.bin": "test", "test.bin": "train"}[there]
+    with pytest.raises(DataError, match=rf"CIFAR-100 without {lacking}\.bin"):
+        load_data(str(tmp_path), (32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ((20, 5), "coarse label 20 at byte 3074; .*end at 19"),
+        ((5, 100), "has label 100 at byte 3075"),
+    ],
+)
+def test_labels_that_cifar_100_lacks_are_named(
+    record: tuple[int, int], why: str, tmp_path: Path
+) -> None:
+    for name in ("train.bin", "test.bin"):
+        (tmp_path / name).write_bytes(bytes(3074) + bytes(record) + bytes(3072))
+    with pytest.raises(DataError, match=why):
+        load_data(str(tmp_path), (32, 32, 3))
+
+
+@pytest.mark.parametrize("names", [("data_batch_1",), ("train", "test", "meta")])
+def test_pickled_cifar_is_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"\x80\x02}")
     with pytest.raises(DataError, match="pickle, which runs code"):
         load_data(str(tmp_path), (32, 32, 3))
 
@@ -91,11 +165,39 @@ def test_mnist_is_read_packed_or_not(end: str, tmp_path: Path) -> None:
     assert list(data.test.y) == list(LABELS)
 
 
-def test_emnist_is_turned_upright_and_its_letters_begin_at_0(tmp_path: Path) -> None:
-    folder = digits(tmp_path, "emnist-letters-", labels=LABELS + 1)
-    data = load_data(str(folder), (28, 28, 1), pixels="byte")
+@pytest.mark.parametrize(
+    ("folder", "prefix"),
+    [
+        ("letters", "emnist-letters-"),
+        ("letters", "EMNIST-Letters-"),
+        ("EMNIST", ""),
+        ("EMNIST", "letters-"),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_emnist_is_turned_upright_and_its_letters_begin_at_0(
+    folder: str, prefix: str, first: int, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir()
+    digits(tmp_path / folder, prefix, labels=LABELS + first)
+    data = load_data(tmp_path / folder, (28, 28, 1), pixels="byte")
     assert np.array_equal(data.test.x[5, :, :, 0], IMAGES[5].T)
     assert list(data.test.y) == list(LABELS)
+    assert data.classes == 4
+
+
+def test_two_files_of_one_split_are_not_taken_for_another(tmp_path: Path) -> None:
+    for name in ("images-idx3", "labels-idx1"):
+        file = digits(tmp_path) / f"t10k-{name}-ubyte"
+        (tmp_path / f"test-{name}-ubyte").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte and test-images-idx3.*remove one"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_an_archive_beside_what_was_unpacked_from_it_is_left_alone(tmp_path: Path) -> None:
+    for file in list(digits(tmp_path).iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(b"not read")
+    assert list(load_data(str(tmp_path), (28, 28, 1)).test.y) == list(LABELS)
 
 
 @pytest.mark.parametrize(
@@ -103,16 +205,25 @@ def test_emnist_is_turned_upright_and_its_letters_begin_at_0(tmp_path: Path) -> 
     [
         (lambda raw: raw[:-5], "has 15691 bytes; its header says 20 x 28 x 28.*15696"),
         (lambda raw: b"\x00\x00\x0d\x03" + raw[4:], "begins with the bytes 00 00 0d 03; .*08 03"),
-        (lambda raw: raw[:6], "has 6 bytes"),
+        (lambda raw: raw[:6], "has 6 bytes; the header alone has 16"),
+        (
+            lambda raw: raw[:4] + struct.pack(">3I", 2**31, 2**31, 4),
+            "has 16 bytes; .* have 18446744073709551632",
+        ),
+        (
+            lambda raw: raw[:4] + struct.pack(">3I", 20, 0, 28),
+            "is empty: its header says 20 x 0 x 28",
+        ),
+        (lambda raw: raw + b"!", "has more than 15696 bytes; its header says 20 x 28 x 28"),
         (lambda raw: b"", r"begins with the bytes \(none\)"),
     ],
-    ids=["cut", "floats", "no header", "empty"],
+    ids=["cut", "floats", "no header", "beyond 2^64", "no rows", "longer", "empty"],
 )
 def test_a_damaged_idx_file_is_named_with_what_stands_there(
-    spoil: object, why: str, tmp_path: Path
+    spoil: Callable[[bytes], bytes], why: str, tmp_path: Path
 ) -> None:
     file = digits(tmp_path) / "train-images-idx3-ubyte"
-    file.write_bytes(spoil(file.read_bytes()))  # type: ignore[operator]
+    file.write_bytes(spoil(file.read_bytes()))
     with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {why}"):
         load_data(str(tmp_path), (28, 28, 1))
 
@@ -121,6 +232,26 @@ def test_a_cut_archive_is_named(tmp_path: Path) -> None:
     file = digits(tmp_path, end=".gz") / "t10k-labels-idx1-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz cannot be unpacked"):
+        load_data(str(tmp_path), (28, 28, 1))
+
+
+def test_an_archive_that_unpacks_to_more_than_its_header_says_is_not_unpacked(
+    tmp_path: Path,
+) -> None:
+    file = digits(tmp_path, end=".gz") / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + bytes(2**26)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"has more than 28 bytes unpacked; its header says 20,"):
+        load_data(str(tmp_path), (28, 28, 1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_a_header_of_more_than_memory_holds_is_not_followed(tmp_path: Path) -> None:
+    file = digits(tmp_path, end=".gz") / "t10k-images-idx3-ubyte.gz"
+    file.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**31, 4)))
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz take 18446744073\.7 GB"):
         load_data(str(tmp_path), (28, 28, 1))
 
 
@@ -157,6 +288,48 @@ def test_a_picture_without_a_partner_is_named(tmp_path: Path) -> None:
         load_data(str(tmp_path), (16, 32, 3))
 
 
+def test_two_pictures_of_one_name_are_named(tmp_path: Path) -> None:
+    picture(lol(tmp_path) / "our485" / "low" / "3.jpg", 9)
+    with pytest.raises(DataError, match=r"our485/low holds 3\.jpg and 3\.png; .*rename one"):
+        load_data(str(tmp_path), (16, 32, 3))
+
+
+def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:
+    for side in ("low", "high"):
+        picture(lol(tmp_path) / "train" / side / "0.png", 9)
+    with pytest.raises(DataError, match=r"our485/ and train/, both the train split"):
+        load_data(str(tmp_path), (16, 32, 3))
+
+
+def levels(folder: Path, *classes: str) -> None:
+    for shade, name in enumerate(classes):
+        for number in range(8):
+            picture(folder / name / f"{number}.png", shade)
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+def test_low_and_high_beside_other_classes_are_classes(
+    parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    for part in parts:
+        levels(tmp_path / part, "low", "medium", "high")
+    data = load_data(str(tmp_path), (16, 16, 3))
+    assert (data.task, data.classes) == (CLASSIFICATION, 3)
+
+
+def test_a_class_is_a_class_where_the_test_split_lacks_it(tmp_path: Path) -> None:
+    levels(tmp_path / "train", "low", "medium", "high")
+    levels(tmp_path / "test", "low", "high")
+    assert load_data(str(tmp_path), (16, 16, 3)).classes == 3
+
+
+def test_few_shared_names_are_no_pairs(tmp_path: Path) -> None:
+    levels(tmp_path, "low", "high")
+    for number in range(7):
+        (tmp_path / "low" / f"{number}.png").rename(tmp_path / "low" / f"dark{number}.png")
+    assert load_data(str(tmp_path), (16, 16, 3)).task is CLASSIFICATION
+
+
 def test_classes_called_low_and_high_stay_classes(tmp_path: Path) -> None:
     for number in range(8):
         picture(tmp_path / "low" / f"dark{number}.png", number)
@@ -191,9 +364,149 @@ def test_an_image_without_masks_is_named(tmp_path: Path) -> None:
         load_data(str(tmp_path), (16, 16, 3))
 
 
-def test_more_images_than_memory_holds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"GB, more than half of this machine's memory"):
-        load_data(str(digits(tmp_path)), (200_000, 200_000, 1))
+def ones(file: Path) -> None:
+    Image.fromarray(np.eye(32, dtype=np.uint8)).save(file)
+
+
+def smaller(file: Path) -> None:
+    Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(file)
+
+
+def in_alpha(file: Path) -> None:
+    mask = np.full((32, 32, 4), 255, np.uint8)
+    mask[..., 3] *= np.eye(32, dtype=np.uint8)
+    Image.fromarray(mask).save(file)
+
+
+def text(file: Path) -> None:
+    file.write_text("no image")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (ones, "has 1 as its largest value; masks are 0 and 255"),
+        (smaller, r"has 20 x 20 pixels, but .*id4/images/id4\.png has 32 x 32"),
+        (in_alpha, "is transparent in places; masks are 0 and 255 in grey"),
+        (text, "is not a readable image"),
+    ],
+)
+def test_a_mask_that_would_be_read_wrongly_is_named(
+    spoil: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    spoil(bowl(tmp_path) / "stage1_train" / "id4" / "masks" / "0.png")
+    with pytest.raises(DataError, match=rf"id4/masks/0\.png {why}"):
+        load_data(str(tmp_path), (16, 16, 3))
+
+
+def opaque(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.dstack([mask] * 3 + [np.full_like(mask, 255)]))
+
+
+def palette(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask // 255).convert("P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    return image
+
+
+def bilevel(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask).convert("1")
+
+
+@pytest.mark.parametrize("kind", [opaque, palette, bilevel])
+def test_masks_may_be_of_any_kind_of_image(
+    kind: Callable[[np.ndarray], Image.Image], tmp_path: Path
+) -> None:
+    for file in bowl(tmp_path).glob("stage1_train/*/masks/*.png"):
+        kind(np.asarray(Image.open(file))).save(file)
+    data = load_data(str(tmp_path), (16, 16, 3))
+    wanted = np.kron(np.eye(2, dtype=int), np.ones((8, 8), int))
+    assert all(np.array_equal(mask, wanted) for mask in data.test.y)
+
+
+def by_class(folder: Path) -> Path:
+    levels(folder, "black", "grey")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(digits, 40), (bowl, 12), (lol, 11), (by_class, 16)],
+    ids=["idx", "masks", "pairs", "classes"],
+)
+def test_more_images_than_memory_holds_are_refused_before_they_are_read(
+    make: Callable[[Path], Path], count: int, tmp_path: Path
+) -> None:
+    says = rf"{count} images of 200000 x 200000 x 1 take .* GB .*memory.*Give fewer \(a folder"
+    with pytest.raises(DataError, match=says):
+        load_data(str(make(tmp_path)), (200_000, 200_000, 1))
+
+
+@pytest.mark.parametrize("make", [digits, bowl, lol, by_class], ids=lambda make: make.__name__)
+def test_reading_takes_no_more_memory_than_is_asked_for(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    load_data(str(tmp_path), (16, 16, 1))  # what is imported meanwhile is not counted
+    tracemalloc.start()
+    data = load_data(str(tmp_path), (256, 256, 1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    splits = (data.train, data.validation, data.test)
+    assert peak < PEAK * sum(split.x.nbytes + split.y.nbytes for split in splits)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (784,)])
+def test_mnist_fits_a_model_that_takes_its_values_without_channels(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    data = load_data(str(digits(tmp_path)), shape, pixels="byte")
+    assert np.array_equal(data.test.x, IMAGES.reshape(20, *shape))
+
+
+@pytest.mark.parametrize("shape", [(28, 27), (783,), (None, 28)])
+def test_other_shapes_without_channels_are_refused(
+    shape: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="need a model with one input"):
+        load_data(str(digits(tmp_path)), shape)
+
+
+@pytest.mark.parametrize("source", ["mnist", Path("mnist"), Path("./mnist"), Path("digits")])
+def test_a_folder_called_like_a_data_set_is_read(
+    source: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(source).mkdir()
+    digits(Path(source))
+    assert np.array_equal(load_data(source, (28, 28, 1), pixels="byte").test.x[..., 0], IMAGES)
+
+
+def test_a_run_folder_called_like_a_data_set_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept.npz"
+    np.savez(kept, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:4], y_test=LABELS[:4])
+    monkeypatch.setattr("keras.src.datasets.mnist.get_file", lambda **_: str(kept))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist" / "stages").mkdir(parents=True)
+    assert len(load_data("mnist", (28, 28, 1)).test) == 4
+
+
+def test_a_damaged_file_of_keras_is_named_and_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "datasets" / "cifar-10-batches-py-target"
+    (kept / "cifar-10-batches-py").mkdir(parents=True)
+    (kept / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # In place of the archive, whose checksum is right: 170 MB.
+    monkeypatch.setattr("keras.src.datasets.cifar10.get_file", lambda **_: str(kept))
+    says = (
+        r"cifar10 is damaged as Keras keeps it \(EOFError: .*delete .*/cifar-10-batches-py-target "
+    )
+    with pytest.raises(DataError, match=says):
+        load_data("cifar10", (32, 32, 3))
 
 
 @pytest.mark.slow

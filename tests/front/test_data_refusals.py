@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.data import load_data
+from edgekit.data import load_data, memory
 from edgekit.errors import DataError
 from edgekit_converters.errors import ModelLoadError
 
@@ -29,6 +30,10 @@ def splits(**changes: Any) -> dict[str, Any]:
     return {**own, **changes}
 
 
+def without(name: str) -> dict[str, Any]:
+    return {key: array for key, array in splits().items() if key != name}
+
+
 ARRAYS = {
     "nan": ({"x": with_at(X, 5, np.nan), "y": Y}, "NaN or infinite values, first in sample 5"),
     "infinite": ({"x": with_at(X, 6, np.inf), "y": Y}, "first in sample 6"),
@@ -39,6 +44,9 @@ ARRAYS = {
     "scalar": ({"x": np.float64(1), "y": Y}, "x of shape ()"),
     "complex": ({"x": X + 1j, "y": Y}, "x of type complex128; numbers are needed"),
     "empty": ({"x": X[:0], "y": Y[:0]}, "the train split is empty"),
+    "no-values": ({"x": X[:, :, :0], "y": Y}, "x of shape (40, 4, 0, 1), samples without a single"),
+    "no-mask-values": ({"x": X, "y": np.zeros((40, 0, 4), int)}, "(40, 0, 4), without a single"),
+    "no-channels": ({"x": X, "y": np.zeros((40, 16, 16, 0))}, "(40, 16, 16, 0), without a single"),
     "empty-test": (splits(x_test=X[:0], y_test=Y[:0]), "the test split is empty"),
     "empty-val": (splits(x_val=X[:0], y_val=Y[:0]), "the val split is empty"),
     "lengths": ({"x": X, "y": Y[:39]}, "40 samples but 39 labels"),
@@ -54,6 +62,13 @@ ARRAYS = {
     "one-class-not-0": ({"x": X, "y": Y * 0 + 3}, "all training labels are 3"),
     "rare-class": ({"x": X, "y": with_at(Y * 0, 39, 5)}, "class 5 has 1 training sample(s)"),
     "no-labels": ({"x": X}, "data.npz holds x; needed are x_train"),
+    "no-test-labels": (without("y_test"), "data.npz has x_test without y_test; every split needs"),
+    "no-val-labels": (without("y_val"), "has x_val without y_val"),
+    "no-test-samples": (
+        without("x_test"),
+        "y_test without x_test; every split needs both. Add x_t",
+    ),
+    "no-train-samples": (without("x_train"), "has y_train without x_train"),
     "nothing": ({}, "data.npz holds nothing; needed are"),
     "objects": ({"x": X, "y": np.array([None] * 40)}, "Object arrays cannot be loaded"),
 }
@@ -71,6 +86,21 @@ def test_arrays_that_cannot_be_trained_on_are_refused(
     assert "\n" not in text
 
 
+def test_arrays_that_memory_cannot_hold_as_float32_are_refused() -> None:
+    x = np.broadcast_to(np.uint8(0), (10**6, 1000, 1000))
+    with pytest.raises(DataError, match=r"arrays: 1000001000000 values take 8400\.0 GB"):
+        load_data({"x": x, "y": np.zeros(10**6, int)})
+
+
+def test_an_npz_that_memory_cannot_hold_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "data.npz", x=X, y=Y)
+    monkeypatch.setattr(memory, "_SHARE_OF_MEMORY", 1e-8)
+    with pytest.raises(DataError, match=r"The arrays of .*data\.npz take .* Give fewer"):
+        load_data(tmp_path / "data.npz", SHAPE)
+
+
 def cut(whole: bytes) -> bytes:
     return whole[: len(whole) // 2]
 
@@ -85,7 +115,42 @@ def lone_array(_: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("damage", [cut, spoil, lone_array, lambda _: b"", lambda _: b"text"])
+def encrypted(whole: bytes) -> bytes:
+    changed = bytearray(whole)
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        changed[whole.index(signature) + flags] |= 1
+    return bytes(changed)
+
+
+def packed_otherwise(whole: bytes) -> bytes:
+    changed = bytearray(whole)
+    for signature, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        changed[whole.index(signature) + method] = 97  # WavPack
+    return bytes(changed)
+
+
+def boundless(_: bytes) -> bytes:
+    header, buffer = io.BytesIO(), io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**17,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        encrypted,
+        packed_otherwise,
+        boundless,
+        cut,
+        spoil,
+        lone_array,
+        lambda _: b"",
+        lambda _: b"text",
+    ],
+)
 def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "data.npz"
     np.savez_compressed(file, x=X, y=Y)
@@ -98,6 +163,15 @@ def test_a_damaged_npz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]
 def test_a_missing_npz_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.npz does not exist"):
         load_data(tmp_path / "none.npz", SHAPE)
+
+
+@pytest.mark.parametrize("source", ["digits", "glyphs", {"x": X, "y": Y}])
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, None])
+def test_a_seed_is_a_number_that_all_generators_take(source: Any, seed: Any) -> None:
+    with pytest.raises(
+        DataError, match=re.escape(f"seed is {seed!r}; give a whole number between")
+    ):
+        load_data(source, seed=seed)
 
 
 @pytest.mark.parametrize("source", ["imagenet", "no/such/folder", "data.csv", "source.py"])

@@ -214,6 +214,7 @@ def test_arrays_tell_their_task(y: np.ndarray, task: Task) -> None:
     ("y", "why"),
     [
         (np.full((8, 16, 16), 255), "masks with values from 255 to 255; .*0 and 1, not 0 and 255"),
+        (np.full((8, 16, 16, 1), 255, np.uint8), "Grey pictures as targets are given from 0 to 1"),
         (np.full((8, 16, 16), -1), "masks with values from -1"),
         (np.full((8, 16, 16, 3), 3.5), "pictures with values from 3.5 to 3.5 .* from 0 to 1"),
         (np.full((8, 16, 16, 3), np.nan), "pictures with values from nan"),
