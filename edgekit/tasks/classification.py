@@ -31,9 +31,9 @@ def precision_and_recall(truth: Any, found: Any, average: str) -> tuple[Metric, 
     )
     numbers = [Number.measured(float(precision)), Number.measured(float(recall))]
     if average == "binary" and not np.any(found):
-        numbers[0] = Number.unavailable("nothing was taken for class 1")
+        numbers[0] = Number.unavailable("nothing was found")
     if average == "binary" and not np.any(truth):
-        numbers[1] = Number.unavailable("no test sample has anything of class 1")
+        numbers[1] = Number.unavailable("there is nothing to find in the test samples")
     return Metric("precision", numbers[0]), Metric("recall", numbers[1])
 
 

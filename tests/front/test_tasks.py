@@ -61,8 +61,8 @@ def test_nothing_to_find_has_no_precision_and_no_recall() -> None:
     scored = score_outputs(SEGMENTATION, nothing, np.zeros((3, 4, 4), np.int64), False)
     assert scored.samples == (1.0, 1.0, 1.0)
     told = {metric.name: metric.value for metric in scored.metrics}
-    assert str(told["precision"].reason) == "nothing was taken for class 1"
-    assert str(told["recall"].reason) == "no test sample has anything of class 1"
+    assert str(told["precision"].reason) == "nothing was found"
+    assert str(told["recall"].reason) == "there is nothing to find in the test samples"
     assert told["pixel accuracy"].value == 1.0
 
 
