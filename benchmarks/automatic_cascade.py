@@ -79,6 +79,7 @@ def _carry_out(seed: int, options: Any) -> dict[str, Any]:
         before = _latencies([base.file])[0]
         goal = f"latency_ms<={float(f'{before * options.share:.3g}')} on local"
         recipe = f"lcrm(auto=true, target='{goal}')+distill(epochs={options.epochs // 2})+PCQ"
+        print(f"seed {seed}: {recipe}", flush=True)
         done = optimize(parent, recipe, data, out=folder, folder="auto", training=training)
         latencies = _latencies([base.file, done.file])
         row = {
