@@ -215,7 +215,10 @@ def _write(rows: list[dict[str, Any]]) -> None:
     for task, recipe, group in _groups(rows):
         untrained = [row["untrained"] for row in group if row.get("untrained") is not None]
         reached = [str(row["to_parent"] or "not") for row in group]
-        names = [name for name, value in group[0]["metrics"].items() if value is not None]
+        named = [
+            each for row in group for each, value in row["metrics"].items() if value is not None
+        ]
+        names = list(dict.fromkeys(named))
         others = (f"{name} {_mean([row['metrics'][name] for row in group])}" for name in names)
         table.append(
             [

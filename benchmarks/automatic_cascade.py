@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1 / 7, help="of the parent's latency")
     options = parser.parse_args()
     for seed in options.seeds:
-        if seed not in {row["seed"] for row in _rows()}:
+        if seed not in {row["seed"] for row in _rows(options)}:
             with _LINES.open("a") as lines:
                 lines.write(json.dumps(_carry_out(seed, options)) + "\n")
-    _write(_rows())
+    _write(_rows(options))
 
 
 def vgg9() -> Any:
@@ -84,6 +84,7 @@ def _carry_out(seed: int, options: Any) -> dict[str, Any]:
         latencies = _latencies([base.file, done.file])
         row = {
             "seed": seed,
+            "options": _settings(options),
             "recipe": recipe,
             "notes": [note for stage in done.stages for note in stage.notes],
             "latency_ms": latencies,
@@ -100,8 +101,15 @@ def _latencies(files: list[Path]) -> list[float]:
     return [float(record["latency_ms"]["p50"]["value"]) for record in records]
 
 
-def _rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in _LINES.read_text().splitlines()] if _LINES.exists() else []
+def _settings(options: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(options).items() if key != "seeds"}
+
+
+def _rows(options: Any) -> list[dict[str, Any]]:
+    """The finished seeds of these options."""
+    lines = _LINES.read_text().splitlines() if _LINES.exists() else []
+    rows = (json.loads(line) for line in lines)
+    return [row for row in rows if row["options"] == _settings(options)]
 
 
 def _write(rows: list[dict[str, Any]]) -> None:

@@ -236,7 +236,7 @@ def table11(folder: Path) -> Part:
         ),
         needs=(
             "with one set of EMNIST in a folder, from `edgekit_converters.vgg9_small(classes=62, "
-            "size=28)` in a `file.py:function` (at vgg9's 224x224 byclass takes 140 GB): "
+            "size=28)` in a `file.py:function` (vgg9's 224x224 take a machine of 690 GB): "
             "`edgekit train file.py:function --data EMNIST/ -o vgg9.keras`, then `edgekit compare "
             "vgg9.keras --data EMNIST/ --recipes base lcrm`",
         ),

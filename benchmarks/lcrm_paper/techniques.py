@@ -34,7 +34,7 @@ _NOT_RUN = "no figures for P, C, PC, PQ, CQ and PCQ, whose files run the kernels
 ON_A_PI = (
     "on a Pi, with CIFAR-10: `edgekit compare alexnet.keras --data cifar10 --recipes all --board "
     "NAME --duration 600` (`edgekit boards add` makes the name; `edgekit train parent:alexnet "
-    "--data cifar10 -o alexnet.keras` trains the parent, and needs 60 GB of memory at 224x224)"
+    "--data cifar10 -o alexnet.keras` trains the parent, and at 224x224 takes a machine of 152 GB)"
 )
 
 

@@ -24,8 +24,9 @@ def convert(model: Any, quantize: Quantize, samples: list[Any], batch: int | Non
     """Converts the model; `samples` calibrate int8 and int16x8, a batch of None stays open.
 
     Raises:
-        ExportError: the converter refuses the model.
+        ExportError: the converter refuses the model, or Keras computes with another backend.
     """
+    _check_backend()
     plain = architecture(model)
     specs = [
         tf.TensorSpec((batch, *sample_shape(tensor)), tensor.dtype, name=key)
@@ -143,6 +144,12 @@ def check_convertible(model: Any) -> None:
         ExportError: Keras computes with another backend than TensorFlow, or an input has an open
             size.
     """
+    _check_backend()
+    for tensor in model.inputs:
+        sample_shape(tensor)
+
+
+def _check_backend() -> None:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ExportError(
@@ -150,8 +157,6 @@ def check_convertible(model: Any) -> None:
             "TensorFlow's operations; set KERAS_BACKEND=tensorflow or unset it. A model trained "
             "with another backend can be loaded there."
         )
-    for tensor in model.inputs:
-        sample_shape(tensor)
 
 
 def sample_shape(tensor: Any) -> tuple[int, ...]:

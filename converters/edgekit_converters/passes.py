@@ -118,6 +118,7 @@ class Distill:
 
     def __post_init__(self) -> None:
         _check_whole("distill", "epochs", self.epochs, 1)
+        _check_flag("distill", "dropout", self.dropout)
         if not _is_number(self.temperature) or not 1 <= self.temperature < math.inf:
             raise RecipeError(
                 f"distill(temperature={self.temperature!r}): give a number from 1 (outputs as they "

@@ -18,6 +18,7 @@ from edgekit.data.memory import check_memory
 from edgekit.errors import DataError
 
 _IMAGES = re.compile(r"(?P<set>.*?)(?P<part>train|test|t10k)-images[-.]idx3-ubyte(\.gz)?")
+_EMNIST = re.compile(r"(?<![a-z])emnist", re.IGNORECASE)
 _BYTES = 8
 """The code of unsigned bytes in the third byte of a file."""
 
@@ -80,7 +81,7 @@ def _files_of(path: Path) -> tuple[dict[str, Path], bool]:
                 "split; remove one with its labels."
             )
         files[part] = file
-    return files, any("emnist" in name.lower() for name in (path.resolve().name, *sets))
+    return files, any(_EMNIST.search(name) for name in (path.resolve().name, *sets))
 
 
 def read_idx(file: Path, axes: int) -> Any:

@@ -86,9 +86,19 @@ def _only_sides(path: Path) -> bool:
 
 
 def _share_names(path: Path) -> bool:
-    """Whether most of the pictures have a partner: two classes may be called low and high."""
+    """Whether most of the pictures have a partner: two classes may be called low and high.
+
+    Raises:
+        DataError: too many have one for chance, too few for pairs.
+    """
     low, high = ({file.stem for file in _images(path / side)} for side in _SIDES)
-    return 2 * len(low & high) > max(len(low), len(high))
+    shared, most = len(low & high), max(len(low), len(high))
+    if 2 * shared <= most < 4 * shared:
+        raise DataError(
+            f"{path}: {shared} of up to {most} pictures in low/ and high/ have a partner of their "
+            "name. For pairs add the others; for two classes give their files names of their own."
+        )
+    return 2 * shared > most
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

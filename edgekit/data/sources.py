@@ -72,6 +72,11 @@ def load_data(
         name, arrays = path.name, _npz(path)
     elif ".py:" in text:
         name, arrays = text, _function(text)
+    elif not named and text in ("digits", *GENERATED, *KERAS):
+        raise DataError(
+            f"There is no folder {text!r} here; for the data set of that name give the name as "
+            "text, not as a path."
+        )
     else:
         raise DataError(
             f"--data {text!r} is not a data set: give digits, {', '.join((*GENERATED, *KERAS))}, "

@@ -63,9 +63,9 @@ def score_outputs(task: Task, outputs: Any, targets: Any, from_logits: bool) -> 
     for index, output in enumerate(outputs):
         if not np.isfinite(output).all():
             raise RunError(
-                f"The model's output for test sample {index} holds NaN or infinite values, so "
-                f"there is no {task.metric}; check the sample's scale, or export in a scheme with "
-                "a wider range."
+                f"The model's output for sample {index} of {len(outputs)} holds NaN or infinite "
+                f"values, so there is no {task.metric}; check that sample and its scale, and of a "
+                "file in float16 the range of its layers' outputs."
             )
     samples = tuple(task.rate(outputs, targets, from_logits))
     return Scored(samples, task.others(outputs, targets, from_logits))

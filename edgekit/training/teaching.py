@@ -58,6 +58,7 @@ def teach(
     Raises:
         RunError: there is nothing to train, or the file cannot be named so.
         ConverterError: the model does not fit the data, or training diverged.
+        RunError: the trained model, which is kept, gives NaN or infinite values.
         DiskError: the file cannot be written; what was there before is still there.
     """
     import edgekit_converters as ec
@@ -81,9 +82,9 @@ def teach(
         try_folder(out.parent)
     reporter = epoch_reporter(model.name, progress)
     done = ec.fine_tune(model, told.train, told.validation, objective, training, reporter)
+    _write(model, out)
     progress(Step("rate the trained model"))
     ratings = [_rated(model, data, split, objective) for split in (data.validation, data.test)]
-    _write(model, out)
     return Taught(
         file=out,
         model=model.name,

@@ -250,6 +250,7 @@ REFUSED = {
     "lcrm(inherit=true, weights=fresh)": "throws it away",
     "distill": "the model would be its own teacher",
     "distill+int8": "put what changes it before",
+    "lcrm+distill(dropout=off)": "distill(dropout='off'): give true or false",
     "lcrm+distill(0)": "distill(epochs=0): give a whole number from 1 on",
     "lcrm+distill(temperature=0)": "a number from 1",
     "lcrm+distill(temperature=hot)": "temperature='hot'",

@@ -186,6 +186,13 @@ def test_emnist_is_turned_upright_and_its_letters_begin_at_0(
     assert data.classes == 4
 
 
+@pytest.mark.parametrize("folder", ["mnist", "kmnist", "somemnist"])
+def test_what_only_sounds_like_emnist_is_left_as_it_is(folder: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    data = load_data(digits(tmp_path / folder), (28, 28, 1), pixels="byte")
+    assert np.array_equal(data.test.x[..., 0], IMAGES)
+
+
 def test_two_files_of_one_split_are_not_taken_for_another(tmp_path: Path) -> None:
     for name in ("images-idx3", "labels-idx1"):
         file = digits(tmp_path) / f"t10k-{name}-ubyte"
@@ -328,6 +335,14 @@ def test_few_shared_names_are_no_pairs(tmp_path: Path) -> None:
     for number in range(7):
         (tmp_path / "low" / f"{number}.png").rename(tmp_path / "low" / f"dark{number}.png")
     assert load_data(str(tmp_path), (16, 16, 3)).task is CLASSIFICATION
+
+
+def test_pairs_of_which_many_are_missing_are_refused(tmp_path: Path) -> None:
+    for side, count in (("low", 8), ("high", 3)):
+        for index in range(count):
+            picture(tmp_path / side / f"{index}.png", index)
+    with pytest.raises(DataError, match=r"3 of up to 8 pictures .* For pairs add the others"):
+        load_data(tmp_path, (16, 16, 3))
 
 
 def test_classes_called_low_and_high_stay_classes(tmp_path: Path) -> None:
@@ -480,6 +495,15 @@ def test_a_folder_called_like_a_data_set_is_read(
     Path(source).mkdir()
     digits(Path(source))
     assert np.array_equal(load_data(source, (28, 28, 1), pixels="byte").test.x[..., 0], IMAGES)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_path_is_no_name_of_a_data_set(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"no folder '{name}' here; .* give the name as text"):
+        load_data(Path(name))
 
 
 def test_a_run_folder_called_like_a_data_set_is_not_read(

@@ -79,7 +79,7 @@ def test_an_output_of_nan_has_no_score(task: Task) -> None:
     outputs = RANDOM.random((3, 16, 16, 3) if task is not CLASSIFICATION else (3, 4))
     targets = {"classification": np.zeros(3, int), "segmentation": np.zeros((3, 16, 16), int)}
     outputs[1].flat[0] = np.nan
-    with pytest.raises(RunError, match="output for test sample 1 holds NaN"):
+    with pytest.raises(RunError, match="output for sample 1 of 3 holds NaN"):
         score_outputs(task, outputs, targets.get(task.kind, outputs), False)
 
 

@@ -264,6 +264,8 @@ def _data_key(data: TrainingData) -> str:
     digest = hashlib.sha256(f"{data.kind}{data.classes}".encode())
     for array in keras.tree.flatten([list(data.train), list(data.validation)]):
         given = np.asarray(array)
+        # Whole numbers are the same data, whatever they are kept in.
+        given = given.astype(np.int64) if given.dtype.kind == "u" else given
         digest.update(f"{given.shape}{given.dtype}".encode())
         digest.update(np.ascontiguousarray(given).data)
     return digest.hexdigest()
