@@ -136,13 +136,13 @@ def _dropout(model: Any, *, kept: bool) -> Iterator[None]:
     """Sets the rates of the model's dropout layers to 0 meanwhile, unless they are kept."""
     kinds = (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout)
     found = [call.layer for call in read_graph(model).calls if isinstance(call.layer, kinds)]
-    rates = {} if kept else {id(layer): (layer, layer.rate) for layer in found}
-    for layer, _ in rates.values():
+    rates = [] if kept else [(layer, layer.rate) for layer in found]
+    for layer, _ in rates:
         layer.rate = 0.0
     try:
         yield
     finally:
-        for layer, rate in rates.values():
+        for layer, rate in rates:
             layer.rate = rate
 
 
